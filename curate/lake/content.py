@@ -1,0 +1,151 @@
+"""Content: rows addressed by what they were made from. Append-only, shared by all names, never rolled back.
+
+A key stands at most once: before every commit, keys that others committed since the look-up are left out
+(a compare-and-swap alone does not see them once the handle has moved on). So a shard that a killed run
+left behind is found again by its keys, and that is all the resume there is.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.lake.delta import ConflictError, commit, create_table, file_names, open_table
+from curate.lake.parquet import write_parquet
+
+_SMALL, _MERGED = 16 * 2**20, 128 * 2**20  # bytes: files below are merged, up to this size
+
+
+class Content:
+    """One content folder: a table and a fingerprint."""
+
+    def __init__(self, folder: Path, schema: pa.Schema) -> None:
+        self.folder = folder
+        self.schema = schema
+        self.key = "page" if "page" in schema.names else "key"
+
+    def files(self) -> list[str]:
+        """Absolute paths of all files that stand."""
+        table = open_table(self.folder)
+        return sorted(str(self.folder / name) for name in file_names(table)) if table else []
+
+    def scan(self) -> pl.LazyFrame:
+        """All rows, lazily."""
+        files = self.files()
+        if not files:
+            return pl.DataFrame(schema=_polars_schema(self.schema)).lazy()
+        return pl.scan_parquet(files, glob=False)
+
+    def keys(self) -> pl.Series:
+        """The keys that stand (each once; a page's records share one)."""
+        return self.scan().select(self.key).unique().collect().get_column(self.key)
+
+    def places(self) -> pl.DataFrame:
+        """Where each key's row lies: key, file (String)."""
+        files = self.files()
+        if not files:
+            return pl.DataFrame(schema={self.key: pl.String, "file": pl.String})
+        return pl.scan_parquet(files, glob=False, include_file_paths="file").select(self.key, "file").collect()
+
+    def append(self) -> Appender:
+        """Begin to append: looks up what stands now."""
+        return Appender(self)
+
+    def compact(self) -> None:
+        """Merge small files; gives up without a word when another process commits meanwhile."""
+        table = open_table(self.folder)
+        if table is None:
+            return
+        sizes = sorted((path.stat().st_size, path.name) for path in (self.folder / name for name in file_names(table)))
+        small, total = [], 0
+        for size, name in sizes:
+            if size > _SMALL or total + size > _MERGED:
+                break
+            small.append(name)
+            total += size
+        if len(small) < 8:
+            return
+        merged = new_file(self.folder)
+        batches = (batch for name in small for batch in pq.ParquetFile(self.folder / name).iter_batches(batch_size=1000))
+        write_parquet(batches, self.schema, merged)
+        try:
+            commit(table, self.folder, {merged.name}, set(small), data_change=False)
+        except ConflictError:
+            merged.unlink()
+
+
+class Appender:
+    """Commits finished files of one run, each key once."""
+
+    def __init__(self, content: Content) -> None:
+        self.content = content
+        self.table = create_table(content.folder, content.schema)
+        self.seen = file_names(self.table)
+        self.known = content.keys()
+        self.added: list[pl.Series] = []
+        self.bytes = 0
+
+    def add(self, file: Path) -> int:
+        """Commit a file that lies in the content folder; returns the rows that were new."""
+        while True:
+            self._see_others()
+            rows = self._leave_out_known(file)
+            if rows == 0:
+                file.unlink(missing_ok=True)
+                return 0
+            try:
+                commit(self.table, self.content.folder, {file.name}, set())
+            except ConflictError:
+                self.table.update_incremental()
+                time.sleep(0.005)
+                continue
+            self.seen.add(file.name)
+            self.added.append(self._keys(file))
+            self.bytes += file.stat().st_size
+            return rows
+
+    def _see_others(self) -> None:
+        """Keys in files that others committed since the look-up."""
+        for name in file_names(self.table) - self.seen:
+            self.seen.add(name)
+            self.added.append(self._keys(self.content.folder / name))
+
+    def _keys(self, file: Path) -> pl.Series:
+        return pl.read_parquet(file, columns=[self.content.key], glob=False).get_column(self.content.key)
+
+    def _leave_out_known(self, file: Path) -> int:
+        keys = self._keys(file)
+        known = pl.concat([self.known, *self.added]) if self.added else self.known
+        fresh = ~keys.is_in(known.implode()) if len(known) else pl.Series([True] * len(keys), dtype=pl.Boolean)
+        if self.content.key == "key":
+            fresh &= keys.is_first_distinct()
+        if fresh.all():
+            return len(keys)
+        if fresh.any():
+            _filter_file(file, fresh.to_arrow(), self.content.schema)
+        return int(fresh.sum())
+
+
+def _filter_file(file: Path, mask: pa.Array, schema: pa.Schema) -> None:
+    def kept() -> object:
+        start = 0
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=1000):
+            yield batch.filter(pc.fill_null(mask.slice(start, len(batch)), False))
+            start += len(batch)
+
+    write_parquet(kept(), schema, file)  # type: ignore[arg-type]
+
+
+def new_file(folder: Path) -> Path:
+    """A name in the folder that nobody has."""
+    return folder / f"{uuid.uuid4().hex}.parquet"
+
+
+def _polars_schema(schema: pa.Schema) -> pl.Schema:
+    return pl.DataFrame(schema.empty_table()).schema

@@ -1,0 +1,53 @@
+"""How every Parquet file of ours is written: zstd 3, small row groups, statistics on keys only."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROW_GROUP_ROWS = 5_000
+ROW_GROUP_BYTES = 64 * 2**20
+_KEYS = ("key", "id", "page", "seq")  # hashes and numbers; no statistics hold a text or a URL
+
+
+def write_parquet(rows: pa.Table | Iterable[pa.RecordBatch], schema: pa.Schema, path: Path) -> int:
+    """Write rows to `path`, which appears whole or not at all; returns the number of rows.
+
+    Row groups end at 5,000 rows or 64 MB, so that one can be read again within bounded memory.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    count = 0
+    try:
+        with pq.ParquetWriter(
+            temporary, schema, compression="zstd", compression_level=3, store_schema=False,
+            write_statistics=[name for name in schema.names if name in _KEYS],  # type: ignore[arg-type]
+        ) as writer:  # fmt: skip
+            for group in _row_groups(rows.to_batches() if isinstance(rows, pa.Table) else rows, schema):
+                writer.write_table(group)
+                count += len(group)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return count
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterable[pa.Table]:
+    waiting: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        for start in range(0, len(batch), ROW_GROUP_ROWS):
+            part = batch.slice(start, ROW_GROUP_ROWS)
+            if waiting and (rows + len(part) > ROW_GROUP_ROWS or size + part.nbytes > ROW_GROUP_BYTES):
+                yield pa.Table.from_batches(waiting).cast(schema)
+                waiting, rows, size = [], 0, 0
+            waiting.append(part)
+            rows += len(part)
+            size += part.nbytes
+    if waiting:
+        yield pa.Table.from_batches(waiting).cast(schema)
