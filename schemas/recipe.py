@@ -36,10 +36,18 @@ class Source(BaseModel):
     loader: str = Field("", description="package.module:function that yields dicts; runs code")
     license: str = Field("", description="carried to every document and chunk")
     access: str = Field("", description="access label, carried to every document and chunk")
-    columns: dict[str, str] = Field({}, description="which column holds text, title, url, date, author, language")
-    keep: dict[str, Literal["string", "int", "float", "bool"]] = Field({}, description="columns of one's own that reach corpus, with their type")
-    headers: dict[str, str] = Field({}, description='sent to this site only; "${VAR}" comes from the environment')
-    cookies: dict[str, str] = Field({}, description='sent to this site only; "${VAR}" comes from the environment')
+    columns: dict[str, str] = Field(
+        {}, description="which column holds text, title, url, date, author, language"
+    )
+    keep: dict[str, Literal["string", "int", "float", "bool"]] = Field(
+        {}, description="columns of one's own that reach corpus, with their type"
+    )
+    headers: dict[str, str] = Field(
+        {}, description='sent to this site only; "${VAR}" comes from the environment'
+    )
+    cookies: dict[str, str] = Field(
+        {}, description='sent to this site only; "${VAR}" comes from the environment'
+    )
     connect: str = Field("", description="HOST:PORT that answers for this site's host name")
     allow_private: list[str] = Field([], description="private hosts or networks that may be reached")
     sitemap: bool = Field(True, description="read the sitemaps that the site names")
@@ -50,9 +58,13 @@ class Source(BaseModel):
     max_depth: int = Field(20, ge=0, description="links followed from a start")
     max_pages: int = Field(0, ge=0, description="pages fetched in a run; 0: no limit")
     max_page_bytes: int = Field(10_000_000, ge=1_000, description="a longer page is skipped")
-    delay: float = Field(0.25, ge=0, le=300, description="seconds between two requests to a host; none on loopback")
+    delay: float | None = Field(
+        None, ge=0, le=300, description="seconds between two requests to a host; not given: 0.25, none on loopback"
+    )
     timeout: float = Field(30, gt=0, le=600, description="seconds for one page")
-    user_agent: str = Field("curate (+https://github.com/curate-data/curate)", description="how the crawler names itself")
+    user_agent: str = Field(
+        "curate (+https://github.com/curate-data/curate)", description="how the crawler names itself"
+    )
 
     @field_validator("url", "files", "allow_private", mode="before")
     @classmethod
@@ -67,7 +79,9 @@ class Source(BaseModel):
         known = {"text", "title", "url", "date", "author", "language"}
         for key in value:
             if key not in known:
-                raise ValueError(f'columns names "{key}". {did_you_mean(key, known)} Your own columns go under keep.')
+                raise ValueError(
+                    f'columns names "{key}". {did_you_mean(key, known)} Your own columns go under keep.'
+                )
         return value
 
     @model_validator(mode="after")
@@ -132,7 +146,9 @@ def load_recipe(path: str | Path, overrides: dict[str, Any] | None = None) -> Re
     return build_recipe(_parse(text, str(file)), overrides, str(file), text)
 
 
-def build_recipe(data: dict[str, Any], overrides: dict[str, Any] | None = None, path: str = "", text: str = "") -> Recipe:
+def build_recipe(
+    data: dict[str, Any], overrides: dict[str, Any] | None = None, path: str = "", text: str = ""
+) -> Recipe:
     """The recipe that a parsed TOML document describes; `path` and `text` are for places in errors."""
     layers = [data]
     seen: list[str] = []
@@ -148,10 +164,14 @@ def build_recipe(data: dict[str, Any], overrides: dict[str, Any] | None = None, 
 def _read(file: Path) -> str:
     size = file.stat().st_size
     if size > _MAX_BYTES:
-        raise RecipeError(f"{file} has {size:,} bytes; a recipe has at most {_MAX_BYTES:,}.", hint="Is this the right file?")
+        raise RecipeError(
+            f"{file} has {size:,} bytes; a recipe has at most {_MAX_BYTES:,}.", hint="Is this the right file?"
+        )
     text = file.read_text("utf-8", errors="replace")
     if any(len(line) > _MAX_LINE for line in text.split("\n")):
-        raise RecipeError(f"{file} has a line of over {_MAX_LINE:,} characters.", hint="Break the list over several lines.")
+        raise RecipeError(
+            f"{file} has a line of over {_MAX_LINE:,} characters.", hint="Break the list over several lines."
+        )
     return text
 
 
@@ -171,16 +191,23 @@ def _base(extends: Any, path: str, seen: list[str]) -> dict[str, Any]:
     """The recipe that another extends: a packaged name, or a file beside it."""
     packaged = packaged_recipes()
     if not isinstance(extends, str):
-        raise RecipeError(f"extends in {path or 'the recipe'} is {extends!r}, not a name.", hint=did_you_mean("", packaged))
+        raise RecipeError(
+            f"extends in {path or 'the recipe'} is {extends!r}, not a name.", hint=did_you_mean("", packaged)
+        )
     if extends in seen or len(seen) >= _MAX_EXTENDS:
-        raise RecipeError(f"extends goes in a circle: {' → '.join([*seen, extends])}.", hint="Remove one of them.")
+        raise RecipeError(
+            f"extends goes in a circle: {' → '.join([*seen, extends])}.", hint="Remove one of them."
+        )
     seen.append(extends)
     if extends in packaged:
         text = resources.files("schemas").joinpath("recipes", f"{extends}.toml").read_text("utf-8")
         return tomllib.loads(text)
     file = Path(path).parent / extends
     if not (extends.endswith(".toml") and file.is_file()):
-        raise RecipeError(f'{path or "The recipe"} extends "{extends}", which is neither packaged nor a file.', hint=did_you_mean(extends, packaged))
+        raise RecipeError(
+            f'{path or "The recipe"} extends "{extends}", which is neither packaged nor a file.',
+            hint=did_you_mean(extends, packaged),
+        )
     return _parse(_read(file), str(file))
 
 
@@ -195,10 +222,14 @@ def _merge(base: dict[str, Any], over: dict[str, Any], where: str, at: str = "")
         is_reason = at.endswith(".drop")
         is_step = bool(at) and "." not in at and at not in {"sources", "index"}
         if isinstance(value, dict):
-            merged[key] = _merge(old if isinstance(old, dict) else {}, value, where, f"{at}.{key}" if at else key)
+            merged[key] = _merge(
+                old if isinstance(old, dict) else {}, value, where, f"{at}.{key}" if at else key
+            )
         elif value is False and (isinstance(old, dict) or is_reason or is_step):
             if key not in merged:
-                raise RecipeError(f"{where} switches {at}.{key} off, which is not there.", hint=did_you_mean(key, base))
+                raise RecipeError(
+                    f"{where} switches {at}.{key} off, which is not there.", hint=did_you_mean(key, base)
+                )
             del merged[key]
         else:
             merged[key] = value
@@ -209,11 +240,16 @@ def _checked(data: dict[str, Any], path: str, text: str) -> Recipe:
     where = path or "the recipe"
     order = tuple(data.get("order", DEFAULT_ORDER))
     if order[:1] != ("documents",) or order[-1:] != ("corpus",):
-        raise RecipeError(f"order in {where} is {list(order)}.", hint='It starts with "documents" and ends with "corpus".')
+        raise RecipeError(
+            f"order in {where} is {list(order)}.", hint='It starts with "documents" and ends with "corpus".'
+        )
     known = _ROOT_KEYS | set(order)
     for key in data:
         if key not in known:
-            raise RecipeError(f"{_at(path, text, key)}: there is no table or key \"{key}\" in a recipe.", hint=did_you_mean(key, known))
+            raise RecipeError(
+                f'{_at(path, text, key)}: there is no table or key "{key}" in a recipe.',
+                hint=did_you_mean(key, known),
+            )
     name = data.get("name", "")
     if not isinstance(name, str) or not NAME.fullmatch(name) or name in RESERVED:
         raise RecipeError(
@@ -222,23 +258,40 @@ def _checked(data: dict[str, Any], path: str, text: str) -> Recipe:
         )
     sources = {key: _source(key, value, path, text) for key, value in _table(data, "sources", where).items()}
     if not sources:
-        raise RecipeError(f"{where} has no source.", hint='Add one: [sources.site] and url = "https://docs.example.org/", or files = "docs/**/*.md".')
+        raise RecipeError(
+            f"{where} has no source.",
+            hint='Add one: [sources.site] and url = "https://docs.example.org/", or files = "docs/**/*.md".',
+        )
     tables = {table: _steps(table, _table(data, table, where), where) for table in order}
     index = _index(data.get("index"), path, text)
     tokens = data.get("tokens") or None
-    return Recipe(name=name, path=path, order=order, sources=sources, tables=tables, tokens=tokens, index=index, resolved=data)
+    return Recipe(
+        name=name,
+        path=path,
+        order=order,
+        sources=sources,
+        tables=tables,
+        tokens=tokens,
+        index=index,
+        resolved=data,
+    )
 
 
 def _table(data: dict[str, Any], key: str, where: str) -> dict[str, Any]:
     value = data.get(key, {})
     if not isinstance(value, dict):
-        raise RecipeError(f"{key} in {where} is {value!r}, not a table.", hint=f"Write [{key}.NAME] and its keys below.")
+        raise RecipeError(
+            f"{key} in {where} is {value!r}, not a table.", hint=f"Write [{key}.NAME] and its keys below."
+        )
     return value
 
 
 def _source(name: str, value: Any, path: str, text: str) -> Source:
     if not NAME.fullmatch(name):
-        raise RecipeError(f'{_at(path, text, name, "sources")}: a source is called "{name}".', hint="Use small letters, digits, - and _.")
+        raise RecipeError(
+            f'{_at(path, text, name, "sources")}: a source is called "{name}".',
+            hint="Use small letters, digits, - and _.",
+        )
     try:
         return Source.model_validate(value)
     except ValidationError as error:
@@ -260,13 +313,19 @@ def _steps(table: str, steps: dict[str, Any], where: str) -> tuple[Step, ...]:
     for name in steps:
         step = steps[name]
         if not isinstance(step, dict):
-            raise RecipeError(f"{table}.{name} in {where} is {step!r}, not a step.", hint=f"Write [{table}.{name}] and its options below, or remove it.")
+            raise RecipeError(
+                f"{table}.{name} in {where} is {step!r}, not a step.",
+                hint=f"Write [{table}.{name}] and its options below, or remove it.",
+            )
         anchor = step.get("after", step.get("before"))
         if anchor is None:
             ordered.append(name)
             continue
         if anchor not in steps or anchor == name:
-            raise RecipeError(f'{table}.{name} stands after or before "{anchor}", which is no other step of {table}.', hint=did_you_mean(str(anchor), steps))
+            raise RecipeError(
+                f'{table}.{name} stands after or before "{anchor}", which is no other step of {table}.',
+                hint=did_you_mean(str(anchor), steps),
+            )
     for name, step in steps.items():
         if "after" in step or "before" in step:
             anchor = step.get("after", step.get("before"))
@@ -278,7 +337,10 @@ def _steps(table: str, steps: dict[str, Any], where: str) -> tuple[Step, ...]:
 def _step(table: str, name: str, step: dict[str, Any], where: str) -> Step:
     drop = step.get("drop", {})
     if not isinstance(drop, dict) or not all(isinstance(rule, str) for rule in drop.values()):
-        raise RecipeError(f"drop of {table}.{name} in {where} is {drop!r}.", hint='Name each reason: drop.too_short = "words < 50"')
+        raise RecipeError(
+            f"drop of {table}.{name} in {where} is {drop!r}.",
+            hint='Name each reason: drop.too_short = "words < 50"',
+        )
     options = {key: value for key, value in step.items() if key not in _STEP_WORDS}
     return Step(name=name, stage=step.get("use", name), options=options, drop=drop)
 
@@ -295,7 +357,10 @@ def _first(error: ValidationError, place: str, model: type[BaseModel], path: str
     message = fault["msg"].removeprefix("Value error, ")
     found = f"{key} = {fault['input']!r}: " if key else ""
     field = model.model_fields.get(str(fault["loc"][0])) if fault["loc"] else None
-    return RecipeError(f"{at}: [{place}] {found}{message}.", hint=f"{key}: {field.description}." if field else "See docs/reference/recipes.md.")
+    return RecipeError(
+        f"{at}: [{place}] {found}{message}.",
+        hint=f"{key}: {field.description}." if field else "See docs/reference/recipes.md.",
+    )
 
 
 def _at(path: str, text: str, key: str, table: str = "") -> str:

@@ -80,12 +80,19 @@ _VERDICT = _columns(
 
 _TABLES = (
     Table(
-        "fetches", "log", "Every answer about a place, in order of time.", ("source", "url", "at"),
+        "fetches",
+        "log",
+        "Every answer about a place, in order of time.",
+        ("source", "url", "at"),
         _columns(
             ("source", _STRING, "name of the source in the recipe"),
             ("url", _STRING, "canonical URL, or path of a file relative to its source"),
             ("at", _TIME, "when the answer came"),
-            ("status", pa.int32(), "HTTP status; 200, 304 or 404 for files; 0: no answer; 1: banned by robots.txt or noindex; 2: a limit"),
+            (
+                "status",
+                pa.int32(),
+                "HTTP status; 200, 304 or 404 for files; 0: no answer; 1: banned by robots.txt or noindex; 2: a limit",
+            ),
             ("page", _STRING, "key of the body; a 304 repeats the page that it confirms; empty if none"),
             ("etag", _STRING, "validator; for files size-mtime"),
             ("last_modified", _STRING, "validator"),
@@ -97,7 +104,10 @@ _TABLES = (
         ),
     ),
     Table(
-        "pages", "content", "A fetched body. A local file is never copied: its page is its digest.", ("key",),
+        "pages",
+        "content",
+        "A fetched body. A local file is never copied: its page is its digest.",
+        ("key",),
         _columns(
             ("key", _STRING, "digest of the body"),
             ("media_type", _STRING, "as sniffed from the first bytes, e.g. text/html"),
@@ -107,21 +117,37 @@ _TABLES = (
         ),
     ),
     Table(
-        "records", "content", "Which documents a reader made of a page.", ("page", "ordinal"),
+        "records",
+        "content",
+        "Which documents a reader made of a page, or why it made none.",
+        ("key", "ordinal"),
         _columns(
-            ("page", _STRING, "key of the page, or digest of the file"),
+            ("key", _STRING, "hash of the page and of the slice of it that was read at once"),
+            ("page", _STRING, "key of the page; for a file the hash of its digest and of how it is read"),
+            ("slices", pa.int32(), "slices of the page: it is read when all of them are here"),
             ("ordinal", pa.int64(), "position in the page, from 0"),
-            ("key", _STRING, "key of the document"),
+            ("document", _STRING, "key of the document, or empty"),
+            ("reason", _STRING, "why there is no document (error:read, skipped:not_html), or empty"),
+            ("message", _STRING, "place and cause, or empty"),
         ),
     ),
     Table(
-        "documents", "content", "An extracted text with its metadata.", ("key",),
-        (Column(*KEY), Column("digest", _STRING, "hash of the text"), *RECORD_COLUMNS[1:],
-         Column("chars", pa.int32(), "length of the text in characters")),
+        "documents",
+        "content",
+        "An extracted text with its metadata.",
+        ("key",),
+        (
+            Column(*KEY),
+            Column("digest", _STRING, "hash of the text"),
+            *RECORD_COLUMNS[1:],
+            Column("chars", pa.int32(), "length of the text in characters"),
+        ),
     ),
     Table(
-        "filtered", "content",
-        "What the steps measured: one struct per step; `corpus` has the same form.", ("key",),
+        "filtered",
+        "content",
+        "What the steps measured: one struct per step; `corpus` has the same form.",
+        ("key",),
         _columns(
             KEY,
             ("digest_out", _STRING, "hash of the text that the steps left"),
@@ -129,7 +155,10 @@ _TABLES = (
         ),
     ),
     Table(
-        "signatures", "content", "Sketch of a text.", ("key",),
+        "signatures",
+        "content",
+        "Sketch of a text.",
+        ("key",),
         _columns(
             ("key", _STRING, "digest of the text"),
             ("sketch", pa.large_binary(), "K slots of 32 bits, little endian"),
@@ -137,7 +166,10 @@ _TABLES = (
         ),
     ),
     Table(
-        "pairs", "content", "A pair of texts that was compared, also below the threshold.", ("key",),
+        "pairs",
+        "content",
+        "A pair of texts that was compared, also below the threshold.",
+        ("key",),
         _columns(
             ("key", _STRING, "hash of both digests"),
             ("a", _STRING, "digest of one text, the smaller string"),
@@ -147,14 +179,19 @@ _TABLES = (
         ),
     ),
     Table(
-        "tokens", "content", "Token ids of a text.", ("key",),
+        "tokens",
+        "content",
+        "Token ids of a text.",
+        ("key",),
         _columns(KEY, ("ids", pa.list_(pa.int32()), "token ids"), ("count", pa.int32(), "how many")),
     ),
     Table(
-        "chunks", "content", "A passage of a text.", ("key",),
+        "chunks",
+        "content",
+        "A passage of a text.",
+        ("key", "ordinal"),
         _columns(
-            KEY,
-            ("text_key", _STRING, "hash of the text and title it was cut from"),
+            ("key", _STRING, "hash of the text that it was cut from"),
             ("ordinal", pa.int32(), "position among the chunks of the text"),
             ("start", pa.int64(), "first character in the text"),
             ("end", pa.int64(), "character after the last: text[start:end] is the chunk"),
@@ -164,26 +201,44 @@ _TABLES = (
         ),
     ),
     Table(
-        "vectors", "content", "Embedding of a passage.", ("key",),
+        "vectors",
+        "content",
+        "Embedding of a passage.",
+        ("key",),
         _columns(KEY, ("vector", pa.large_binary(), "float32, little endian")),
     ),
-    Table("verdicts", "state", "One row per document that reached a table, and what became of it.", ("id",), _VERDICT),
     Table(
-        "verdicts/documents", "state", "What stands: a document at its place.", ("id",),
-        (*_VERDICT,
-         *_columns(
-            ("digest", _STRING, "hash of the text as extracted"),
-            ("source", _STRING, "name of the source in the recipe"),
-            ("place", _STRING, "URL, or path and ordinal (path#17)"),
-            ("url", _STRING, "URL for citations, or empty"),
-            ("license", _STRING, "as the recipe states it for the source"),
-            ("access", _STRING, "access label that the recipe states for the source"),
-         )),
+        "verdicts",
+        "state",
+        "One row per document that reached a table, and what became of it.",
+        ("id",),
+        _VERDICT,
     ),
     Table(
-        "corpus", "state", "The product: kept documents only.", ("id",),
+        "verdicts/documents",
+        "state",
+        "What stands: a document at its place.",
+        ("id",),
+        (
+            *_VERDICT,
+            *_columns(
+                ("digest", _STRING, "hash of the text as extracted"),
+                ("source", _STRING, "name of the source in the recipe"),
+                ("place", _STRING, "URL, or path and number of the record, from 1 (path#17)"),
+                ("url", _STRING, "URL for citations, or empty"),
+                ("license", _STRING, "as the recipe states it for the source"),
+                ("access", _STRING, "access label that the recipe states for the source"),
+            ),
+        ),
+    ),
+    Table(
+        "corpus",
+        "state",
+        "The product: kept documents only.",
+        ("id",),
         _columns(
             ("id", _STRING, "the document: hash of its place"),
+            KEY,
             ("digest", _STRING, "hash of the text as extracted"),
             ("text_digest", _STRING, "hash of the text below"),
             ("url", _STRING, "URL for citations, or empty"),
@@ -192,7 +247,7 @@ _TABLES = (
             ("date", _STRING, "date of the document itself, ISO 8601, or empty"),
             ("language", _STRING, "ISO 639-1 as measured, else as declared, else empty"),
             ("source", _STRING, "name of the source in the recipe"),
-            ("place", _STRING, "URL, or path and ordinal (path#17)"),
+            ("place", _STRING, "URL, or path and number of the record, from 1 (path#17)"),
             ("license", _STRING, "as the recipe states it for the source"),
             ("access", _STRING, "access label that the recipe states for the source"),
             ("redactions", pa.map_(_STRING, pa.int32()), "how many values of each kind were replaced"),
@@ -200,7 +255,10 @@ _TABLES = (
         ),
     ),
     Table(
-        "runs", "log", "One row per table made: what stands, pinned. Committed last.", ("seq",),
+        "runs",
+        "log",
+        "One row per table made: what stands, pinned. Committed last.",
+        ("seq",),
         _columns(
             ("seq", pa.int64(), "number of the row, from 1 without gaps"),
             ("run", _STRING, "the execution it belongs to"),
@@ -226,7 +284,20 @@ TABLES = {table.name: table for table in _TABLES}
 STATUS_NONE, STATUS_BANNED, STATUS_LIMIT = 0, 1, 2
 
 # Columns of a document that rules and `where` may name, by table they come from.
-DOCUMENT_COLUMNS = ("id", "digest", "title", "author", "date", "declared_language", "chars", "source", "place", "url", "license", "access")
+DOCUMENT_COLUMNS = (
+    "id",
+    "digest",
+    "title",
+    "author",
+    "date",
+    "declared_language",
+    "chars",
+    "source",
+    "place",
+    "url",
+    "license",
+    "access",
+)
 
 
 def content_schema(steps: list[tuple[str, pa.StructType]]) -> pa.Schema:

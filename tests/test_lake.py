@@ -21,7 +21,11 @@ SCHEMA = TABLES["vectors"].schema
 
 def shard(content: Content, keys) -> Path:
     file = new_file(content.folder)
-    write_parquet(pa.table({"key": [str(key) for key in keys], "vector": [b"x"] * len(keys)}, schema=SCHEMA), SCHEMA, file)
+    write_parquet(
+        pa.table({"key": [str(key) for key in keys], "vector": [b"x"] * len(keys)}, schema=SCHEMA),
+        SCHEMA,
+        file,
+    )
     return file
 
 
@@ -64,7 +68,9 @@ def test_a_file_with_another_schema_is_refused(tmp_path):
     appender = content.append()
     wide = pa.schema([*SCHEMA, ("more", pa.int32())])
     file = new_file(content.folder)
-    write_parquet(pa.table({"key": ["1"], "vector": [b""], "more": pa.array([1], pa.int32())}, schema=wide), wide, file)
+    write_parquet(
+        pa.table({"key": ["1"], "vector": [b""], "more": pa.array([1], pa.int32())}, schema=wide), wide, file
+    )
     with pytest.raises(LakeError, match="columns"):
         appender.add(file)
 
@@ -106,7 +112,9 @@ def test_a_row_of_runs_is_what_makes_a_table_visible(tmp_path):
     runs = Runs(tmp_path / "runs")
     assert runs.head() == Head()
     one = runs.publish(runs.head(), Head(name="a", pins={"a/corpus": 3}), ["a/corpus"], [])
-    two = runs.publish(one, Head(name="b", pins={"b/corpus": 5}, fingerprints={"b/x": "f"}), ["b/corpus", "b/x"], [])
+    two = runs.publish(
+        one, Head(name="b", pins={"b/corpus": 5}, fingerprints={"b/x": "f"}), ["b/corpus", "b/x"], []
+    )
     assert (one.seq, two.seq) == (1, 2)
     assert runs.head().pins == {"a/corpus": 3, "b/corpus": 5}
     assert runs.at(1).pins == {"a/corpus": 3}
@@ -115,7 +123,9 @@ def test_a_row_of_runs_is_what_makes_a_table_visible(tmp_path):
 
 def test_a_run_whose_input_moved_is_told_and_one_beside_it_is_not(tmp_path):
     runs = Runs(tmp_path / "runs")
-    base = runs.publish(runs.head(), Head(pins={"a/documents": 1, "a/corpus": 1}), ["a/documents", "a/corpus"], [])
+    base = runs.publish(
+        runs.head(), Head(pins={"a/documents": 1, "a/corpus": 1}), ["a/documents", "a/corpus"], []
+    )
     runs.publish(base, Head(pins={"a/documents": 2}), ["a/documents"], [])
     with pytest.raises(MovedError, match="a/documents"):
         runs.publish(base, Head(pins={"a/corpus": 2}), ["a/corpus"], ["a/documents"])
@@ -158,4 +168,7 @@ def test_digests_do_not_depend_on_order_or_chunks_but_on_every_value():
     texts = pa.chunked_array([["a", "b"], ["", "ü"]], pa.large_string())
     assert digest_column(texts).to_pylist() == [digest(text) for text in ("a", "b", "", "ü")]
     assert digest_column(texts.combine_chunks().slice(1, 2)).to_pylist() == [digest("b"), digest("")]
-    assert digest_rows([pl.Series(["ab"]), pl.Series(["c"])])[0] != digest_rows([pl.Series(["a"]), pl.Series(["bc"])])[0]
+    assert (
+        digest_rows([pl.Series(["ab"]), pl.Series(["c"])])[0]
+        != digest_rows([pl.Series(["a"]), pl.Series(["bc"])])[0]
+    )

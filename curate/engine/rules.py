@@ -27,18 +27,122 @@ _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 # Structure of the parsed form, then operators and functions. All are element-wise, and none can make
 # a value much longer than its input (REPLACE, CONCAT, LPAD and REPEAT can).
 _ALLOWED = frozenset(
-    """
-    BinaryExpr Function Ternary Cast Literal Column left right op input function options expr dtype
-    predicate truthy falsy strict literal nulls_equal decimals n ignore_nulls Strict NonStrict Sql Binary
-    Generic StringExpr StructExpr FieldByName Boolean Int8 Int16 Int32 Int64 Float32 Float64 String
-    Eq NotEq EqValidity NotEqValidity Lt LtEq Gt GtEq And Or Not Plus Minus Mul Div IntDiv Rem
-    IsIn IsNull IsNotNull Coalesce FillNull MaxHorizontal MinHorizontal
-    Abs Round Floor Ceil Sqrt Ln Log Exp Pow Sign ToFloat HalfAwayFromZero HalfToEven mode
-    Contains StartsWith EndsWith Find LenChars LenBytes Lowercase Uppercase StripChars StripCharsStart
-    StripCharsEnd Slice
-    """.split()
+    [
+        "BinaryExpr",
+        "Function",
+        "Ternary",
+        "Cast",
+        "Literal",
+        "Column",
+        "left",
+        "right",
+        "op",
+        "input",
+        "function",
+        "options",
+        "expr",
+        "dtype",
+        "predicate",
+        "truthy",
+        "falsy",
+        "strict",
+        "literal",
+        "nulls_equal",
+        "decimals",
+        "n",
+        "ignore_nulls",
+        "Strict",
+        "NonStrict",
+        "Sql",
+        "Binary",
+        "Generic",
+        "StringExpr",
+        "StructExpr",
+        "FieldByName",
+        "Boolean",
+        "Int8",
+        "Int16",
+        "Int32",
+        "Int64",
+        "Float32",
+        "Float64",
+        "String",
+        "Eq",
+        "NotEq",
+        "EqValidity",
+        "NotEqValidity",
+        "Lt",
+        "LtEq",
+        "Gt",
+        "GtEq",
+        "And",
+        "Or",
+        "Not",
+        "Plus",
+        "Minus",
+        "Mul",
+        "Div",
+        "IntDiv",
+        "Rem",
+        "IsIn",
+        "IsNull",
+        "IsNotNull",
+        "Coalesce",
+        "FillNull",
+        "MaxHorizontal",
+        "MinHorizontal",
+        "Abs",
+        "Round",
+        "Floor",
+        "Ceil",
+        "Sqrt",
+        "Ln",
+        "Log",
+        "Exp",
+        "Pow",
+        "Sign",
+        "ToFloat",
+        "HalfAwayFromZero",
+        "HalfToEven",
+        "mode",
+        "Contains",
+        "StartsWith",
+        "EndsWith",
+        "Find",
+        "LenChars",
+        "LenBytes",
+        "Lowercase",
+        "Uppercase",
+        "StripChars",
+        "StripCharsStart",
+        "StripCharsEnd",
+        "Slice",
+    ]
 )
-_LITERALS = frozenset("Dyn Int Float Str Scalar Boolean Decimal String Null Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Float32 Float64 Series".split())
+_LITERALS = frozenset(
+    [
+        "Dyn",
+        "Int",
+        "Float",
+        "Str",
+        "Scalar",
+        "Boolean",
+        "Decimal",
+        "String",
+        "Null",
+        "Int8",
+        "Int16",
+        "Int32",
+        "Int64",
+        "UInt8",
+        "UInt16",
+        "UInt32",
+        "UInt64",
+        "Float32",
+        "Float64",
+        "Series",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +184,9 @@ def read_rule(sql: str, schema: pl.Schema | dict[str, pl.DataType]) -> Rule:
     try:
         expr = pl.sql_expr(sql)
     except Exception as error:  # noqa: BLE001 - Polars raises its own and, for odd input, a PanicException
-        raise RuleError(f"The rule {sql!r} is no SQL expression: {_first_line(error)}", hint=_syntax_hint(sql)) from None
+        raise RuleError(
+            f"The rule {sql!r} is no SQL expression: {_first_line(error)}", hint=_syntax_hint(sql)
+        ) from None
     tree = json.loads(expr.meta.serialize(format="json"))
     _refuse_foreign(tree, sql)
     columns = frozenset(_columns(tree))
@@ -104,7 +210,9 @@ def _syntax_hint(sql: str) -> str:
 def _refuse_foreign(tree: Any, sql: str) -> None:
     names = list(_names(tree))
     if len(names) > MAX_NODES * 8:  # a comparison is about eight names
-        raise RuleError(f"The rule {sql[:60]!r}... is too long to check.", hint=f"At most {MAX_NODES} operations.")
+        raise RuleError(
+            f"The rule {sql[:60]!r}... is too long to check.", hint=f"At most {MAX_NODES} operations."
+        )
     for name in names:
         if name not in _ALLOWED:
             raise RuleError(
@@ -180,8 +288,13 @@ def _refuse_unknown(columns: frozenset[str], schema: pl.Schema, sql: str) -> Non
             continue
         if isinstance(schema.get(column), pl.Struct):
             inner = ", ".join(name for name in known if name.startswith(f"{column}."))
-            raise RuleError(f"The rule {sql!r} compares the whole step {column!r}.", hint=f"Name one of its measurements: {inner}.")
-        raise RuleError(f"The rule {sql!r} names {column!r}, which is no column here.", hint=did_you_mean(column, known))
+            raise RuleError(
+                f"The rule {sql!r} compares the whole step {column!r}.",
+                hint=f"Name one of its measurements: {inner}.",
+            )
+        raise RuleError(
+            f"The rule {sql!r} names {column!r}, which is no column here.", hint=did_you_mean(column, known)
+        )
 
 
 def _try_sample(expr: pl.Expr, schema: pl.Schema, sql: str) -> None:
@@ -190,11 +303,20 @@ def _try_sample(expr: pl.Expr, schema: pl.Schema, sql: str) -> None:
     try:
         result = frame.select(pl.lit(1).alias("_row"), expr.alias("rule")).get_column("rule")
     except Exception as error:  # noqa: BLE001 - whatever Polars raises, the rule is at fault
-        raise RuleError(f"The rule {sql!r} cannot be judged: {_first_line(error)}", hint="Compare numbers with numbers and texts with 'texts'.") from None
+        raise RuleError(
+            f"The rule {sql!r} cannot be judged: {_first_line(error)}",
+            hint="Compare numbers with numbers and texts with 'texts'.",
+        ) from None
     if result.dtype != pl.Boolean:
-        raise RuleError(f"The rule {sql!r} gives {result.dtype}, not true or false.", hint="Write a comparison, such as words < 50.")
+        raise RuleError(
+            f"The rule {sql!r} gives {result.dtype}, not true or false.",
+            hint="Write a comparison, such as words < 50.",
+        )
     if result.null_count():
-        raise RuleError(f"The rule {sql!r} gives NULL for an empty document.", hint="Guard it: COALESCE(..., 0), an ELSE in CASE, or a test for zero before dividing.")
+        raise RuleError(
+            f"The rule {sql!r} gives NULL for an empty document.",
+            hint="Guard it: COALESCE(..., 0), an ELSE in CASE, or a test for zero before dividing.",
+        )
 
 
 def _zero(kind: pl.DataType) -> Any:
@@ -228,7 +350,7 @@ def _comparison(node: dict[str, Any]) -> tuple[Any, str, Any]:
         return binary["left"], _COMPARISONS[binary["op"]], binary["right"]
     call = node.get("Function")
     function = call.get("function") if isinstance(call, dict) else None
-    if isinstance(function, dict) and isinstance(function.get("Sql"), dict):
+    if isinstance(call, dict) and isinstance(function, dict) and isinstance(function.get("Sql"), dict):
         name = function["Sql"].get("Binary")
         if name in _COMPARISONS:
             return call["input"][0], _COMPARISONS[name], call["input"][1]

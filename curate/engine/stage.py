@@ -114,7 +114,9 @@ def stage(
     def register(function: Callable[[Batch, Any], Measured]) -> Callable[[Batch, Any], Measured]:
         name = function.__name__
         options = get_type_hints(function)["options"]
-        _REGISTRY[name] = Stage(name, function, options, measures, version, reads, rewrites, libraries, models)
+        _REGISTRY[name] = Stage(
+            name, function, options, measures, version, reads, rewrites, libraries, models
+        )
         return function
 
     return register

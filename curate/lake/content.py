@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -28,7 +29,8 @@ class Content:
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
         self.folder = folder
         self.schema = schema
-        self.key = "page" if "page" in schema.names else "key"
+        # Several rows share a key where one input gives several rows (records, chunks).
+        self.grouped = "ordinal" in schema.names
 
     def files(self) -> list[str]:
         """Absolute paths of all files that stand."""
@@ -43,15 +45,16 @@ class Content:
         return pl.scan_parquet(files, glob=False)
 
     def keys(self) -> pl.Series:
-        """The keys that stand (each once; a page's records share one)."""
-        return self.scan().select(self.key).unique().collect().get_column(self.key)
+        """The keys that stand, each once."""
+        return self.scan().select("key").unique().collect().get_column("key")
 
     def places(self) -> pl.DataFrame:
-        """Where each key's row lies: key, file (String)."""
+        """Where each row lies: key, file, and its row number in the file."""
         files = self.files()
         if not files:
-            return pl.DataFrame(schema={self.key: pl.String, "file": pl.String})
-        return pl.scan_parquet(files, glob=False, include_file_paths="file").select(self.key, "file").collect()
+            return pl.DataFrame(schema={"key": pl.String, "file": pl.String, "row": pl.Int64})
+        found = pl.scan_parquet(files, glob=False, include_file_paths="file").select("key", "file").collect()
+        return found.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64).over("file"))
 
     def append(self) -> Appender:
         """Begin to append: looks up what stands now."""
@@ -62,7 +65,9 @@ class Content:
         table = open_table(self.folder)
         if table is None:
             return
-        sizes = sorted((path.stat().st_size, path.name) for path in (self.folder / name for name in file_names(table)))
+        sizes = sorted(
+            (path.stat().st_size, path.name) for path in (self.folder / name for name in file_names(table))
+        )
         small, total = [], 0
         for size, name in sizes:
             if size > _SMALL or total + size > _MERGED:
@@ -72,7 +77,11 @@ class Content:
         if len(small) < 8:
             return
         merged = new_file(self.folder)
-        batches = (batch for name in small for batch in pq.ParquetFile(self.folder / name).iter_batches(batch_size=1000))
+        batches = (
+            batch
+            for name in small
+            for batch in pq.ParquetFile(self.folder / name).iter_batches(batch_size=1000)
+        )
         write_parquet(batches, self.schema, merged)
         try:
             commit(table, self.folder, {merged.name}, set(small), data_change=False)
@@ -117,13 +126,15 @@ class Appender:
             self.added.append(self._keys(self.content.folder / name))
 
     def _keys(self, file: Path) -> pl.Series:
-        return pl.read_parquet(file, columns=[self.content.key], glob=False).get_column(self.content.key)
+        return pl.read_parquet(file, columns=["key"], glob=False).get_column("key")
 
     def _leave_out_known(self, file: Path) -> int:
         keys = self._keys(file)
         known = pl.concat([self.known, *self.added]) if self.added else self.known
-        fresh = ~keys.is_in(known.implode()) if len(known) else pl.Series([True] * len(keys), dtype=pl.Boolean)
-        if self.content.key == "key":
+        fresh = (
+            ~keys.is_in(known.implode()) if len(known) else pl.Series([True] * len(keys), dtype=pl.Boolean)
+        )
+        if not self.content.grouped:
             fresh &= keys.is_first_distinct()
         if fresh.all():
             return len(keys)
@@ -133,13 +144,13 @@ class Appender:
 
 
 def _filter_file(file: Path, mask: pa.Array, schema: pa.Schema) -> None:
-    def kept() -> object:
+    def kept() -> Iterator[pa.RecordBatch]:
         start = 0
         for batch in pq.ParquetFile(file).iter_batches(batch_size=1000):
             yield batch.filter(pc.fill_null(mask.slice(start, len(batch)), False))
             start += len(batch)
 
-    write_parquet(kept(), schema, file)  # type: ignore[arg-type]
+    write_parquet(kept(), schema, file)
 
 
 def new_file(folder: Path) -> Path:

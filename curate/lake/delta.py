@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable
+from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -34,7 +34,9 @@ def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:
     except TableNotFoundError:
         return None
     except Exception as error:
-        raise LakeError(f"The table {folder} cannot be opened: {error}", hint="curate lake verify tells what is damaged.") from error
+        raise LakeError(
+            f"The table {folder} cannot be opened: {error}", hint="curate lake verify tells what is damaged."
+        ) from error
 
 
 def create_table(folder: Path, schema: pa.Schema) -> DeltaTable:
@@ -45,11 +47,24 @@ def create_table(folder: Path, schema: pa.Schema) -> DeltaTable:
     folder.mkdir(parents=True, exist_ok=True)
     # Delta knows one kind of string; the files may hold either.
     with suppress(CommitFailedError):  # another process made it first
-        DeltaTable.create(str(folder), schema=_delta_schema(schema), mode="ignore", configuration=_CONFIGURATION)
+        DeltaTable.create(
+            str(folder), schema=_delta_schema(schema), mode="ignore", configuration=_CONFIGURATION
+        )
     created = open_table(folder)
     if created is None:
-        raise LakeError(f"The table {folder} could not be made.", hint="Is the disk full, or the folder read-only?")
+        raise LakeError(
+            f"The table {folder} could not be made.", hint="Is the disk full, or the folder read-only?"
+        )
     return created
+
+
+def widen(table: DeltaTable, schema: pa.Schema) -> None:
+    """Add the columns of `schema` that a table does not have; older files read as NULL there."""
+    have = set(pa.schema(table.schema().to_arrow()).names)
+    more = [field for field in _delta_schema(schema) if field.name not in have]
+    if more:
+        table.alter.add_columns(Schema.from_arrow(pa.schema(more)).fields)
+        table.update_incremental()
 
 
 def file_names(table: DeltaTable) -> set[str]:
@@ -57,7 +72,9 @@ def file_names(table: DeltaTable) -> set[str]:
     return {Path(uri.removeprefix("file://")).name for uri in table.file_uris()}
 
 
-def commit(table: DeltaTable, folder: Path, add: set[str], remove: set[str], *, data_change: bool = True) -> int:
+def commit(
+    table: DeltaTable, folder: Path, add: set[str], remove: set[str], *, data_change: bool = True
+) -> int:
     """Add and remove files on top of the version that `table` holds; returns the new version.
 
     Afterwards `table` stands at the newest version, which may be later than the one returned.
@@ -66,13 +83,18 @@ def commit(table: DeltaTable, folder: Path, add: set[str], remove: set[str], *, 
         ConflictError: the table has moved on.
         LakeError: a file's schema is not the table's (delta-rs would accept it without a word).
     """
-    actions: list[AddAction | RemoveAction] = [_add(table, folder / name, data_change) for name in sorted(add)]
+    actions: list[AddAction | RemoveAction] = [
+        _add(table, folder / name, data_change) for name in sorted(add)
+    ]
     now = int(time.time() * 1000)
     actions += [RemoveAction(name, data_change, now, None, {}) for name in sorted(remove)]
-    made = table.version() + 1
+    made: int = table.version() + 1
     try:
         table.create_write_transaction(
-            actions, mode="append", schema=table.schema(), commit_properties=CommitProperties(max_commit_retries=0)
+            actions,
+            mode="append",
+            schema=table.schema(),
+            commit_properties=CommitProperties(max_commit_retries=0),
         )
     except CommitFailedError as error:
         raise ConflictError(str(error)) from None
@@ -82,9 +104,13 @@ def commit(table: DeltaTable, folder: Path, add: set[str], remove: set[str], *, 
 
 def _add(table: DeltaTable, path: Path, data_change: bool) -> AddAction:
     found, wanted = _delta_schema(pq.read_schema(path)), pa.schema(table.schema().to_arrow())
-    names = [(field.name, _plain(field.type)) for field in found]
-    if names != [(field.name, _plain(field.type)) for field in wanted]:
-        raise LakeError(f"{path.name} has columns {found.names}, the table has {wanted.names}.", hint="This is a fault of curate: please report it.")
+    # A table may have columns that its older files lack (widen), never a file one that the table lacks.
+    types = {field.name: _plain(field.type) for field in wanted}
+    if any(types.get(field.name) != _plain(field.type) for field in found):
+        raise LakeError(
+            f"{path.name} has columns {found.names}, the table has {wanted.names}.",
+            hint="This is a fault of curate: please report it.",
+        )
     stats = json.dumps({"numRecords": pq.read_metadata(path).num_rows})
     stat = path.stat()
     return AddAction(path.name, stat.st_size, {}, int(stat.st_mtime * 1000), data_change, stats)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -28,9 +29,11 @@ def digest_column(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     for chunk in chunks:
         binary = chunk.cast(pa.large_string()).cast(pa.large_binary())
-        offsets = np.frombuffer(binary.buffers()[1], dtype=np.int64)[binary.offset : binary.offset + len(binary) + 1].tolist()
+        offsets = np.frombuffer(binary.buffers()[1], dtype=np.int64)[
+            binary.offset : binary.offset + len(binary) + 1
+        ].tolist()
         data = memoryview(binary.buffers()[2] or b"")
-        values += [sha(data[start:end]).hexdigest()[:32] for start, end in zip(offsets, offsets[1:], strict=False)]
+        values += [sha(data[start:end]).hexdigest()[:32] for start, end in itertools.pairwise(offsets)]
     return pa.array(values, pa.string())
 
 
@@ -72,4 +75,5 @@ def _mix(values: np.ndarray) -> np.ndarray:
     x = values + np.array([0x9E3779B97F4A7C15, 0xD1B54A32D192ED03], dtype=np.uint64)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    mixed: np.ndarray = x ^ (x >> np.uint64(31))
+    return mixed

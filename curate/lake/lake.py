@@ -32,7 +32,9 @@ class Lake:
         if create:
             self.root.mkdir(parents=True, exist_ok=True)
         elif not (self.root / "runs" / "_delta_log").is_dir():
-            raise LakeError(f"{self.root} holds no lake.", hint="curate run makes one; --lake FOLDER names another.")
+            raise LakeError(
+                f"{self.root} holds no lake.", hint="curate run makes one; --lake FOLDER names another."
+            )
 
     def head(self) -> Head:
         """What stands."""
@@ -54,8 +56,13 @@ class Lake:
         if not name and len(names) == 1:
             return names[0]
         if not name:
-            raise LakeError(f"The lake {self.root} holds {len(names)} recipes.", hint="Name one with --name: " + ", ".join(names))
-        raise LakeError(f'The lake {self.root} holds nothing called "{name}".', hint=did_you_mean(name, names))
+            raise LakeError(
+                f"The lake {self.root} holds {len(names)} recipes.",
+                hint="Name one with --name: " + ", ".join(names),
+            )
+        raise LakeError(
+            f'The lake {self.root} holds nothing called "{name}".', hint=did_you_mean(name, names)
+        )
 
     def content(self, table: str, fingerprint: str, schema: pa.Schema | None = None) -> Content:
         """The content folder of a table under a fingerprint."""
@@ -76,7 +83,10 @@ class Lake:
         key = f"{name}/{table}"
         if key not in head.pins:
             made = [pin.split("/", 1)[1] for pin in head.pins if pin.startswith(f"{name}/")]
-            raise LakeError(f"{name} has no table {table} yet.", hint=f"It has {', '.join(sorted(made))}." if made else "curate run makes it.")
+            raise LakeError(
+                f"{name} has no table {table} yet.",
+                hint=f"It has {', '.join(sorted(made))}." if made else "curate run makes it.",
+            )
         schema = None
         return self.state(name, table, schema).scan(head.pins[key])
 
@@ -92,9 +102,21 @@ class Lake:
                 file.seek(0)
                 holder = (json.loads(file.read() or "{}") or {}).get("pid", "?")
                 if not wait:
-                    raise LakeError(f"Process {holder} is running {name} in this lake.", hint="Wait for it, or stop it: its work is kept.") from None
+                    raise LakeError(
+                        f"Process {holder} is running {name} in this lake.",
+                        hint="Wait for it, or stop it: its work is kept.",
+                    ) from None
                 fcntl.flock(file, fcntl.LOCK_EX)
             file.truncate(0)
             file.write(json.dumps({"pid": os.getpid()}))
             file.flush()
             yield
+
+
+def open_lake(root: str | Path = "lake") -> Lake:
+    """The lake at a folder.
+
+    Raises:
+        LakeError: there is none.
+    """
+    return Lake(root)

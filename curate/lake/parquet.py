@@ -24,9 +24,14 @@ def write_parquet(rows: pa.Table | Iterable[pa.RecordBatch], schema: pa.Schema, 
     count = 0
     try:
         with pq.ParquetWriter(
-            temporary, schema, compression="zstd", compression_level=3, store_schema=False,
-            write_statistics=[name for name in schema.names if name in _KEYS],  # type: ignore[arg-type]
-        ) as writer:  # fmt: skip
+            temporary,
+            schema,
+            compression="zstd",
+            compression_level=3,
+            store_schema=False,
+            write_page_checksum=True,  # so that `verify` sees a flipped bit
+            write_statistics=[name for name in schema.names if name in _KEYS],
+        ) as writer:
             for group in _row_groups(rows.to_batches() if isinstance(rows, pa.Table) else rows, schema):
                 writer.write_table(group)
                 count += len(group)

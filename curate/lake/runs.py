@@ -26,7 +26,19 @@ from curate.lake.parquet import write_parquet
 from schemas.errors import LakeError, MovedError
 from schemas.tables import FORMAT, TABLES
 
-_LIBRARIES = ("polars", "pyarrow", "deltalake", "numpy", "numba", "trafilatura", "scrapy", "faiss-cpu", "faiss-gpu", "torch", "sentence-transformers")
+_LIBRARIES = (
+    "polars",
+    "pyarrow",
+    "deltalake",
+    "numpy",
+    "numba",
+    "trafilatura",
+    "scrapy",
+    "faiss-cpu",
+    "faiss-gpu",
+    "torch",
+    "sentence-transformers",
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +92,10 @@ class Runs:
         table = open_table(self.folder)
         names = sorted(file_names(table)) if table else []
         rows = [vars(self._read(name)) for name in names]
-        flat = [{key: json.dumps(value) if isinstance(value, dict) else value for key, value in row.items()} for row in rows]
+        flat = [
+            {key: json.dumps(value) if isinstance(value, dict) else value for key, value in row.items()}
+            for row in rows
+        ]
         return pl.DataFrame(flat, infer_schema_length=None)
 
     def publish(self, base: Head, row: Head, made: Iterable[str], reads: Iterable[str]) -> Head:
@@ -98,14 +113,24 @@ class Runs:
         while True:
             head = self.head()
             for key in watched:
-                if head.pins.get(key) != base.pins.get(key) or head.fingerprints.get(key) != base.fingerprints.get(key):
-                    raise MovedError(f"Another run changed {key} meanwhile.", hint="Run the same command again: finished work is kept.")
+                if head.pins.get(key) != base.pins.get(key) or head.fingerprints.get(
+                    key
+                ) != base.fingerprints.get(key):
+                    raise MovedError(
+                        f"Another run changed {key} meanwhile.",
+                        hint="Run the same command again: finished work is kept.",
+                    )
             merged = replace(
-                row, seq=head.seq + 1, at=datetime.now(UTC),
-                pins=_over(head.pins, row.pins, made), fingerprints=_over(head.fingerprints, row.fingerprints, made),
-                digests=_over(head.digests, row.digests, made), live={**head.live, **row.live},
-                environment=environment(), format=FORMAT,
-            )  # fmt: skip
+                row,
+                seq=head.seq + 1,
+                at=datetime.now(UTC),
+                pins=_over(head.pins, row.pins, made),
+                fingerprints=_over(head.fingerprints, row.fingerprints, made),
+                digests=_over(head.digests, row.digests, made),
+                live={**head.live, **row.live},
+                environment=environment(),
+                format=FORMAT,
+            )
             file = self._write(merged)
             folder_table.update_incremental()
             # The head was read before: only a table that still ends there may be written to.
@@ -124,12 +149,18 @@ class Runs:
     def _read(self, name: str) -> Head:
         row = pq.read_table(self.folder / name).to_pylist()[0]
         if row["format"] > FORMAT:
-            raise LakeError(f"The lake has format {row['format']}; this curate reads up to {FORMAT}.", hint="pip install --upgrade curate")
+            raise LakeError(
+                f"The lake has format {row['format']}; this curate reads up to {FORMAT}.",
+                hint="pip install --upgrade curate",
+            )
         maps = {key: dict(row[key] or []) for key in ("pins", "fingerprints", "digests", "live")}
         return Head(**{**row, **maps})
 
     def _write(self, row: Head) -> Path:
-        values = {**vars(row), **{key: list(getattr(row, key).items()) for key in ("pins", "fingerprints", "digests", "live")}}
+        values = {
+            **vars(row),
+            **{key: list(getattr(row, key).items()) for key in ("pins", "fingerprints", "digests", "live")},
+        }
         file = self.folder / f"{row.seq:09d}-{uuid.uuid4().hex[:8]}.parquet"
         write_parquet(pa.Table.from_pylist([values], schema=self.schema), self.schema, file)
         return file

@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate.lake.content import _polars_schema, new_file
-from curate.lake.delta import ConflictError, commit, create_table, file_names, open_table
+from curate.lake.delta import ConflictError, commit, create_table, file_names, open_table, widen
 from curate.lake.parquet import write_parquet
 
 
@@ -33,7 +33,13 @@ class State:
         files = sorted(str(self.folder / name) for name in self.files(pin))
         if not files:
             return pl.DataFrame(schema=_polars_schema(self.schema)).lazy()
-        return pl.scan_parquet(files, glob=False)
+        return pl.scan_parquet(
+            files,
+            glob=False,
+            missing_columns="insert",
+            extra_columns="ignore",
+            schema=_polars_schema(self.schema),
+        )
 
     def write(self, rows: pa.Table) -> str:
         """Write rows to a new file, not yet part of any version; returns its name."""
@@ -49,6 +55,7 @@ class State:
         if pin is not None and files == self.files(pin):
             return pin
         table = create_table(self.folder, self.schema)
+        widen(table, self.schema)
         while True:
             head = file_names(table)
             if head == files:

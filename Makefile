@@ -1,0 +1,34 @@
+# Two doors: `make demo` and `make test`. Both make the environment first, with nothing but Python 3.11+, git and make.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check ci docs format clean
+
+.venv/.installed: pyproject.toml constraints.txt scripts/install
+	PYTHON=$(PYTHON) scripts/install
+	touch $@
+
+demo: .venv/.installed
+	$(BIN)/python examples/demo.py
+
+test: .venv/.installed
+	$(BIN)/pytest
+
+check: .venv/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+ci: .venv/.installed
+	$(BIN)/pytest -m "not gpu"
+
+docs: .venv/.installed
+	$(BIN)/python docs/make_reference.py
+
+format: .venv/.installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv demo-lake

@@ -1,0 +1,55 @@
+"""Shards of dedup as workers run them: texts to sketches, pairs to similarities, Parquet to Parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from curate.dedup.shingles import ShingleOptions
+from curate.dedup.sketch import SketchOptions, sketch
+from curate.dedup.verify import similarities
+from curate.engine.shard import read_rows, read_texts
+from curate.lake.parquet import write_parquet
+from schemas.tables import TABLES
+
+
+def sketch_shard(task: dict[str, Any]) -> dict[str, Any]:
+    """Sketch the texts of rows `start` to `stop` of a plan file (key, file, row)."""
+    rows = read_rows(task)
+    made = sketch(read_texts(rows), SketchOptions(**task["options"]))
+    slots = np.ascontiguousarray(made.slots, dtype="<u4")
+    offsets = np.arange(len(rows) + 1, dtype=np.int64) * slots.shape[1] * 4
+    sketches = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(rows), [None, pa.py_buffer(offsets), pa.py_buffer(slots.tobytes())]
+    )
+    schema = TABLES["signatures"].schema
+    table = pa.table(
+        [rows.get_column("key").to_arrow().cast(pa.string()), sketches, pa.array(made.shingles)],
+        schema=schema,
+    )
+    return {"file": task["out"], "rows": write_parquet(table, schema, Path(task["out"]))}
+
+
+def verify_shard(task: dict[str, Any]) -> dict[str, Any]:
+    """Compare the pairs of rows `start` to `stop` of a plan file; each text that they name is read once."""
+    pairs = read_rows(task)
+    ends = pl.concat([pairs.select(file="file_a", row="at_a"), pairs.select(file="file_b", row="at_b")])
+    texts = ends.unique().sort("file", "row").with_row_index("index")
+    index = (
+        ends.join(texts, on=["file", "row"], how="left", maintain_order="left")
+        .get_column("index")
+        .to_numpy()
+        .astype(np.int64)
+    )
+    similarity = similarities(
+        read_texts(texts), np.stack(np.split(index, 2), axis=1), ShingleOptions(**task["options"])
+    )
+    schema = TABLES["pairs"].schema
+    table = (
+        pairs.select("key", "a", "b", pl.Series("similarity", similarity), "estimate").to_arrow().cast(schema)
+    )
+    return {"file": task["out"], "rows": write_parquet(table, schema, Path(task["out"]))}

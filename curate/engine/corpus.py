@@ -1,0 +1,266 @@
+"""Makes `corpus`, the product: kept documents with their final text and redacted metadata.
+
+Files are immutable. A run appends what is new, and rewrites only files that hold a document which left
+or changed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.engine.measure import MeasuredTable, measure_table, publish_measured
+from curate.engine.session import Session
+from curate.engine.shard import read_rows, read_texts
+from curate.engine.standing import locate
+from curate.lake.content import new_file
+from curate.lake.digest import content_digest, digest_json, digest_rows
+from curate.lake.parquet import write_parquet
+from curate.lake.runs import Head
+from curate.lake.state import State
+from schemas.tables import TABLES
+
+_SHARD_CHARS = 64_000_000  # about 16 to 32 MB on disk
+_SHARD_ROWS = 50_000
+_SMALL_BYTES, _SMALL_FILES = 4 * 2**20, 8  # that many files below that size are merged
+_REDACTED = ("title", "url", "place", "extra")
+_ARROW = {pl.String: pa.string(), pl.Int64: pa.int64(), pl.Float64: pa.float64(), pl.Boolean: pa.bool_()}
+
+
+def make_corpus(session: Session) -> Head:
+    """Run the last steps, write the product, publish both."""
+    made = measure_table(session, "corpus")
+    product = _product(session, made)
+    state = session.lake.state(session.name, "corpus", corpus_schema(session))
+    pin = made.base.pins.get(session.key("corpus"))
+    version = _update(session, made, state, pin, product)
+    if not len(product):
+        made.report.notes.append(nothing_left(session, made))
+    return publish_measured(
+        session, made, {"corpus": version}, {"corpus_rows": content_digest(product.select("id", "key"))}
+    )
+
+
+def corpus_schema(session: Session) -> pa.Schema:
+    """Columns of the product: the fixed ones, then the user's own."""
+    own = [pa.field(name, _ARROW[type(kind)]) for name, kind in session.plan.keep.items()]
+    return pa.schema([*TABLES["corpus"].schema, *own])
+
+
+def nothing_left(session: Session, made: MeasuredTable) -> str:
+    """Which rules took everything."""
+    reports = [*session.report.tables, made.report]
+    reasons = sorted(
+        (reason for report in reports for reason in report.reasons if reason.dropped),
+        key=lambda reason: -reason.dropped,
+    )
+    named = ", ".join(f"{reason.step}.{reason.reason} ({reason.dropped})" for reason in reasons[:3])
+    return f"No document is left. What took them: {named or 'there was none to begin with'}."
+
+
+def _product(session: Session, made: MeasuredTable) -> pl.DataFrame:
+    """The rows of `corpus` without text and extra, with where their text lies."""
+    rows, table = made.kept, made.table
+    rewritten = pl.col("digest_out") != pl.col("text_digest")
+    rows = rows.with_columns(
+        home=pl.when(rewritten).then(pl.lit("corpus")).otherwise("home"),
+        home_key=pl.when(rewritten).then("key").otherwise("home_key"),
+        text_digest="digest_out",
+        language=_language(session),
+        redactions=_redactions(table.steps),
+    )
+    spec = digest_json(
+        [
+            table.fingerprint,
+            session.plan.recipe.resolved.get("sources", {})
+            and {name: str(kind) for name, kind in session.plan.keep.items()},
+        ]
+    )
+    made_from = ["document_key", "text_digest", "language", "source", "place", "url", "license", "access"]
+    key = digest_rows([pl.repeat(spec, len(rows), eager=True), *rows.select(made_from).get_columns()])
+    return rows.with_columns(key=key)
+
+
+def _language(session: Session) -> pl.Expr:
+    """As measured by the last langid step, else as declared."""
+    steps = [
+        step.name
+        for table in session.plan.tables
+        for step in table.steps
+        if step.stage and step.stage.name == "langid"
+    ]
+    if not steps:
+        return pl.col("declared_language")
+    measured = pl.col(steps[-1]).struct.field("language")
+    return pl.when(measured != "").then(measured).otherwise("declared_language")
+
+
+def _redactions(steps: tuple[Any, ...]) -> pl.Expr:
+    """How many values of each kind the anonymize steps replaced, as list<struct<key, value>>."""
+    counted = [
+        (step.name, field.name)
+        for step in steps
+        if step.stage and step.stage.name == "anonymize"
+        for field in step.stage.measures
+        if pa.types.is_int32(field.type)
+    ]
+    entries = [pl.struct(key=pl.lit(name), value=pl.col(step).struct.field(name)) for step, name in counted]
+    if not entries:
+        return pl.lit([], dtype=pl.List(pl.Struct({"key": pl.String, "value": pl.Int32})))
+    return pl.concat_list(entries).list.eval(pl.element().filter(pl.element().struct.field("value") > 0))
+
+
+def _update(
+    session: Session, made: MeasuredTable, state: State, pin: int | None, product: pl.DataFrame
+) -> int:
+    """Make the state hold exactly the product; returns the version."""
+    stood = _stood(state, pin)
+    same = stood.join(product.select("id", "key"), on=["id", "key"], how="semi")
+    arrivals = product.join(same, on="id", how="anti")
+    rewritten, untouched = _split_files(state, stood, same)
+    files = set(untouched)
+    for group in rewritten:
+        name = _rewrite(state, group, same)
+        if name:
+            files.add(name)
+            made.report.bytes_written += (state.folder / name).stat().st_size
+    for name in _write_arrivals(session, made, state, arrivals):
+        files.add(name)
+        made.report.bytes_written += (state.folder / name).stat().st_size
+    made.report.counts.update(rows_written=len(arrivals), rows_kept=len(same))
+    return state.replace(files, pin)
+
+
+def _stood(state: State, pin: int | None) -> pl.DataFrame:
+    """id, key and file of the rows as pinned."""
+    files = sorted(str(state.folder / name) for name in state.files(pin))
+    if not files:
+        return pl.DataFrame(schema={"id": pl.String, "key": pl.String, "file": pl.String})
+    return pl.scan_parquet(
+        files,
+        glob=False,
+        include_file_paths="file",
+        extra_columns="ignore",
+        schema={"id": pl.String, "key": pl.String},
+    ).collect()
+
+
+def _split_files(state: State, stood: pl.DataFrame, same: pl.DataFrame) -> tuple[list[list[str]], list[str]]:
+    """Groups of files to rewrite (each into one file), and files to leave alone, by name."""
+    lost = set(stood.join(same, on="id", how="anti").get_column("file"))
+    rewritten = [[Path(file).name] for file in sorted(lost)]
+    untouched = sorted(Path(file).name for file in set(stood.get_column("file")) - lost)
+    small = [name for name in untouched if (state.folder / name).stat().st_size < _SMALL_BYTES]
+    if len(small) >= _SMALL_FILES:
+        rewritten.append(small)
+        untouched = [name for name in untouched if name not in small]
+    return rewritten, untouched
+
+
+def _rewrite(state: State, names: list[str], same: pl.DataFrame) -> str:
+    """The rows that stay of these files, in one new file; "" if none does."""
+    wanted = same.get_column("id")
+
+    def batches() -> Any:
+        for name in names:
+            for batch in pq.ParquetFile(state.folder / name).iter_batches(batch_size=1000):
+                mask = pl.Series(batch.column("id")).is_in(wanted.implode())
+                kept = batch.filter(mask.to_arrow())
+                yield (
+                    pa.Table.from_batches([kept]).select(list(state.schema.names)).to_batches()[0]
+                    if len(kept)
+                    else kept.slice(0, 0)
+                )
+
+    file = new_file(state.folder)
+    rows = write_parquet((batch for batch in batches() if len(batch)), state.schema, file)
+    if rows:
+        return file.name
+    file.unlink()
+    return ""
+
+
+def _write_arrivals(session: Session, made: MeasuredTable, state: State, arrivals: pl.DataFrame) -> list[str]:
+    if arrivals.is_empty():
+        return []
+    head = made.base
+    documents = session.lake.content("documents", session.fingerprint(session.plan.tables[0], head))
+    extra = (
+        documents.scan()
+        .select(pl.col("key").alias("document_key"), "extra")
+        .join(arrivals.lazy().select("document_key").unique(), on="document_key", how="semi")
+        .collect()
+    )
+    located = _locate_with_corpus(session, made, arrivals).join(
+        extra, on="document_key", maintain_order="left"
+    )
+    columns = [name for name in state.schema.names if name != "text"]
+    plan = session.work / f"product-{session.run}.parquet"
+    located.select(*columns, "file", "row").write_parquet(plan)
+    redact = next((step for step in made.table.steps if step.stage and step.stage.name == "anonymize"), None)
+    common = {
+        "plan": str(plan),
+        "redact": redact.options.model_dump(mode="json") if redact else None,
+        "own": [name for name, kind in session.plan.keep.items() if kind == pl.String],
+    }
+    state.folder.mkdir(parents=True, exist_ok=True)
+    tasks = [
+        {**common, "start": start, "stop": stop, "out": str(new_file(state.folder))}
+        for start, stop in _cut(located)
+    ]
+    (session.work / "corpus-schema.arrow").write_bytes(state.schema.serialize().to_pybytes())
+    for task in tasks:
+        task["schema"] = str(session.work / "corpus-schema.arrow")
+    return [
+        Path(result["file"]).name
+        for result in session.workers.map("curate.engine.corpus:write_product", tasks)
+    ]
+
+
+def _locate_with_corpus(session: Session, made: MeasuredTable, rows: pl.DataFrame) -> pl.DataFrame:
+    """Like `locate`; texts that the corpus steps rewrote lie in the content made just now."""
+    own = rows.filter(pl.col("home") == "corpus").join(
+        made.content.places().rename({"key": "home_key"}), on="home_key"
+    )
+    others = locate(session, made.base, rows.filter(pl.col("home") != "corpus"))
+    return pl.concat([own, others.select(own.columns)]).sort("file", "row")
+
+
+def _cut(located: pl.DataFrame) -> list[tuple[int, int]]:
+    """Shards of about 64 M characters."""
+    shards, start, total = [], 0, 0
+    for position, chars in enumerate(located.get_column("chars").to_list()):
+        if position > start and (total + chars > _SHARD_CHARS or position - start >= _SHARD_ROWS):
+            shards.append((start, position))
+            start, total = position, 0
+        total += chars
+    return [*shards, (start, len(located))]
+
+
+def write_product(task: dict[str, Any]) -> dict[str, Any]:
+    """Write one file of `corpus`: texts joined, metadata redacted, sorted by source and url."""
+    schema = pa.ipc.read_schema(pa.py_buffer(Path(task["schema"]).read_bytes()))
+    rows = read_rows(task)
+    columns = {name: rows.get_column(name).to_arrow() for name in rows.columns if name not in {"file", "row"}}
+    if task["redact"] is not None:
+        from curate.stages.anonymize import AnonymizeOptions, redact_strings
+
+        options = AnonymizeOptions(**task["redact"])
+        for name in [*_REDACTED, *task["own"]]:
+            columns[name] = redact_strings(columns[name].cast(pa.large_string()), options)
+    columns["text"] = read_texts(rows)
+    entries = [[(entry["key"], entry["value"]) for entry in row] for row in columns["redactions"].to_pylist()]
+    columns["redactions"] = pa.array(entries, schema.field("redactions").type)
+    table = pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema=schema)
+    order = (
+        rows.select("source", "url", "place")
+        .with_row_index("_at")
+        .sort("source", "url", "place")
+        .get_column("_at")
+    )
+    write_parquet(table.take(order.to_arrow()), schema, Path(task["out"]))
+    return {"file": task["out"], "rows": len(table)}

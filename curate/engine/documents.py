@@ -1,0 +1,202 @@
+"""Makes `documents`: asks the sources, reads what is new, and says what stands."""
+
+from __future__ import annotations
+
+import time
+
+import polars as pl
+
+from curate.engine.changes import note_changes
+from curate.engine.fetch import Fetches, fetch_sources, note_loaded, standing_pages
+from curate.engine.judge import judge, reasons_of
+from curate.engine.plan import PlannedTable
+from curate.engine.read import Reader, read_loader, read_missing
+from curate.engine.session import Session, verdict_digest
+from curate.engine.standing import with_kept_columns
+from curate.lake.digest import digest_json, digest_rows
+from curate.lake.runs import Head
+from curate.sources.files import SINGLE_KINDS, SUFFIXES
+from curate.sources.readers import reader_fingerprint
+from schemas.report import Failure, Reason, TableReport
+
+_COLUMNS = ("title", "author", "date", "declared_language", "chars", "digest", "extra")
+
+
+def make_documents(session: Session) -> Head:
+    """Fetch, read, judge and publish."""
+    base = session.lake.head()
+    fetches, pages_report = fetch_sources(session)
+    session.report.tables.append(pages_report)
+    session.progress.finish(pages_report)
+    begun, report = time.perf_counter(), TableReport(table="documents")
+    table = session.plan.tables[0]
+    fingerprint = documents_fingerprint(table)
+    reader = Reader(session, table, fingerprint, report)
+    for name, source in session.plan.recipe.sources.items():
+        if source.loader:
+            note_loaded(fetches, name, source.loader, read_loader(reader, source))
+    pages = standing_pages(fetches.scan(), session.plan.recipe.sources)
+    read_missing(reader, pages)
+    reader.finish()
+    verdicts = _verdicts(session, table, reader, pages, report)
+    _publish(session, base, fetches, fingerprint, verdicts, report, begun)
+    return session.lake.head()
+
+
+def documents_fingerprint(table: PlannedTable) -> str:
+    """Of the extractor's options and libraries, under which records and documents are stored."""
+    options = table.steps[0].options if table.steps else None
+    return digest_json(
+        [options.model_dump(mode="json") if options else {}, reader_fingerprint("html", options)]
+    )
+
+
+def _verdicts(
+    session: Session, table: PlannedTable, reader: Reader, pages: pl.DataFrame, report: TableReport
+) -> pl.DataFrame:
+    rows = _with_ids(session, _records(session, reader, pages), reader)
+    faults = rows.filter(pl.col("key") == "")
+    judged = rows.filter(pl.col("key") != "")
+    judged, report.reasons = _judged(session, table, judged)
+    broken = faults.with_columns(
+        kept=pl.lit(False),
+        step=pl.lit("extract"),
+        failed=pl.concat_list(pl.format("extract.{}", "reason")),
+        duplicate_of=pl.lit(""),
+        similarity=pl.lit(0.0),
+    )
+    columns = [field.name for field in session.lake.state(session.name, "verdicts/documents").schema]
+    verdicts = pl.concat([judged.select(columns), broken.select(columns)])
+    report.reasons += reasons_of(broken.select(columns), PlannedTable("documents", "documents", ()), {})
+    report.rows, report.kept = len(verdicts), int(verdicts.get_column("kept").sum())
+    report.failures = [
+        Failure(**row) for row in broken.select("id", "place", "reason", "message").head(20).to_dicts()
+    ]
+    return verdicts
+
+
+def _records(session: Session, reader: Reader, pages: pl.DataFrame) -> pl.DataFrame:
+    """What was read of the standing pages: source, url, page, ordinal, key ("" for a fault), reason, message."""
+    stored = (
+        reader.records.scan()
+        .filter(pl.col("reason") != "empty")
+        .select("page", "ordinal", "document", "reason", "message")
+    )
+    again = pl.DataFrame(
+        reader.faults,
+        schema={"page": pl.String, "ordinal": pl.Int64, "reason": pl.String, "message": pl.String},
+    )
+    both = pl.concat(
+        [
+            stored,
+            again.lazy()
+            .with_columns(document=pl.lit(""))
+            .select("page", "ordinal", "document", "reason", "message"),
+        ]
+    )
+    order = {name: number for number, name in enumerate(session.plan.recipe.sources)}
+    joined = pages.lazy().join(both, on="page").rename({"document": "key"})
+    ranked = joined.with_columns(_order=pl.col("source").replace_strict(order, return_dtype=pl.Int32))
+    rows = ranked.sort("_order", "url", "ordinal").drop("_order").collect()
+    return _limited(rows, session.limit)
+
+
+def _limited(rows: pl.DataFrame, limit: int) -> pl.DataFrame:
+    return rows.group_by("source", maintain_order=True).head(limit).select(rows.columns) if limit else rows
+
+
+def _with_ids(session: Session, rows: pl.DataFrame, reader: Reader) -> pl.DataFrame:
+    """Adds id, place, url, and the columns of the document; each id once, the first source wins."""
+    content = reader.documents.scan().select("key", pl.col("url").alias("own_url"), *_COLUMNS).collect()
+    rows = rows.join(content, on="key", how="left", maintain_order="left")
+    rows = rows.with_columns(path="url", kind=_kinds(session, rows)).with_columns(
+        pl.col("digest").fill_null("")
+    )
+    site, many = pl.col("kind") == "site", pl.col("kind") == "many"
+    equal = pl.int_range(pl.len()).over("source", "kind", "digest", "reason")
+    rows = rows.with_columns(
+        place=pl.when(many).then(pl.format("{}#{}", "path", pl.col("ordinal") + 1)).otherwise("path"),
+        url=pl.when(site).then("path").otherwise(pl.col("own_url").fill_null("")),
+        _equal=pl.when(many).then(equal).otherwise(0),
+    )
+    identity = rows.select(
+        "kind",
+        source=pl.when(site).then(pl.lit("")).otherwise("source"),
+        what=pl.when(many & (pl.col("key") != "")).then("digest").otherwise("place"),
+        equal="_equal",
+    )
+    rows = rows.with_columns(id=digest_rows(identity.get_columns()))
+    return _with_source_columns(session, rows.unique("id", keep="first", maintain_order=True))
+
+
+def _kinds(session: Session, rows: pl.DataFrame) -> pl.Series:
+    """site: a URL is the place; one: a file is one document; many: a file or function holds many."""
+    from curate.engine.read import suffix_of
+
+    sites = [name for name, source in session.plan.recipe.sources.items() if source.url]
+    paths = rows.get_column("url").unique()
+    one = [path for path in paths if SUFFIXES.get(suffix_of(path)) in SINGLE_KINDS]
+    return rows.select(
+        kind=pl.when(pl.col("source").is_in(sites))
+        .then(pl.lit("site"))
+        .when(pl.col("url").is_in(one))
+        .then(pl.lit("one"))
+        .otherwise(pl.lit("many"))
+    ).to_series()
+
+
+def _with_source_columns(session: Session, rows: pl.DataFrame) -> pl.DataFrame:
+    sources = session.plan.recipe.sources
+    licenses = {name: source.license for name, source in sources.items()}
+    accesses = {name: source.access for name, source in sources.items()}
+    return rows.with_columns(
+        license=pl.col("source").replace_strict(licenses, return_dtype=pl.String),
+        access=pl.col("source").replace_strict(accesses, return_dtype=pl.String),
+    )
+
+
+def _judged(session: Session, table: PlannedTable, rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Reason]]:
+    """Verdicts on documents that could be read; rows hold all that rules may name."""
+    typed = with_kept_columns(rows.lazy(), session.plan).collect()
+    verdicts, reasons = judge(typed, table)
+    places = rows.select("id", "digest", "source", "place", "url", "license", "access")
+    return verdicts.join(places, on="id", maintain_order="left"), reasons
+
+
+def judge_documents(
+    session: Session, table: PlannedTable, verdicts: pl.DataFrame, head: Head
+) -> tuple[pl.DataFrame, list[Reason]]:
+    """Stored verdicts of `documents` judged again by the rules of `table`; faults stay faults."""
+    content = session.lake.content("documents", session.fingerprint(table, head))
+    columns = [name for name in _COLUMNS if name != "digest"]
+    rows = verdicts.filter(pl.col("key") != "").join(
+        content.scan().select("key", *columns).collect(), on="key"
+    )
+    judged, reasons = _judged(session, table, rows)
+    return pl.concat([judged.select(verdicts.columns), verdicts.filter(pl.col("key") == "")]), reasons
+
+
+def _publish(
+    session: Session,
+    base: Head,
+    fetches: Fetches,
+    fingerprint: str,
+    verdicts: pl.DataFrame,
+    report: TableReport,
+    begun: float,
+) -> None:
+    state = session.lake.state(session.name, "verdicts/documents")
+    pin = base.pins.get(session.key("verdicts/documents"))
+    note_changes(report, state, pin, verdicts)
+    version, written = state.replace_rows(verdicts, pin, "id")
+    report.bytes_written += written
+    report.seconds = time.perf_counter() - begun
+    session.publish(
+        base,
+        "documents",
+        pins={"fetches": fetches.version, "verdicts/documents": version},
+        fingerprints={"documents": fingerprint},
+        digests={"documents": verdict_digest(verdicts)},
+        reads=[],
+        report=report,
+    )

@@ -1,0 +1,108 @@
+"""Judging: rules over stored measurements. Reads no text and measures nothing, so it can be done again."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from curate.engine.plan import PlannedTable
+from schemas.report import Reason
+
+_PLAIN = {"message": pl.lit(""), "duplicate_of": pl.lit(""), "similarity": pl.lit(0.0)}
+
+
+def judge(
+    frame: pl.DataFrame, table: PlannedTable, errors: pl.DataFrame | None = None
+) -> tuple[pl.DataFrame, list[Reason]]:
+    """Verdicts on documents: columns of `verdicts` in the order of `frame`, and what each rule did.
+
+    `frame` has id, key, the columns that rules name and a struct per step (NULL for documents that broke
+    a stage, which `errors` names: key, step, message).
+    """
+    failed, unjudged = _failures(frame, table)
+    names = failed.columns
+    listed = (
+        pl.concat_list([pl.when(pl.col(name)).then(pl.lit(name)) for name in names]).list.drop_nulls()
+        if names
+        else pl.lit([], dtype=pl.List(pl.String))
+    )
+    verdicts = pl.concat([frame.select("id", "key"), failed], how="horizontal").select(
+        "id", "key", failed=listed
+    )
+    verdicts = _with_errors(verdicts, errors)
+    first = pl.col("failed").list.first().fill_null("")
+    verdicts = verdicts.with_columns(
+        kept=pl.col("failed").list.len() == 0,
+        step=first.str.split(".").list.first().fill_null(""),
+        reason=first.str.replace(r"^[^.]*\.", ""),
+    )
+    for name, default in _PLAIN.items():
+        if name not in verdicts.columns:
+            verdicts = verdicts.with_columns(default.alias(name))
+    columns = ["id", "key", "kept", "step", "reason", "failed", "message", "duplicate_of", "similarity"]
+    return verdicts.select(columns), reasons_of(verdicts, table, unjudged)
+
+
+def _failures(frame: pl.DataFrame, table: PlannedTable) -> tuple[pl.DataFrame, dict[str, int]]:
+    """One Boolean column per rule, named STEP.REASON; and for how many documents each was NULL."""
+    parts, unjudged = [], {}
+    for step in table.steps:
+        if not step.rules:
+            continue
+        seen = frame.unnest(step.name) if step.name in frame.columns and step.stage else frame
+        if step.stage:
+            seen = seen.with_columns(frame.get_column(step.name))
+        judged = seen.select(
+            _count_rows(), *[rule.expr.alias(f"{step.name}.{reason}") for reason, rule in step.rules.items()]
+        ).drop("_rows")
+        unjudged.update({name: judged.get_column(name).null_count() for name in judged.columns})
+        parts.append(judged.with_columns(pl.all().fill_null(False)))
+    return (pl.concat(parts, how="horizontal") if parts else pl.DataFrame(), unjudged)
+
+
+def _count_rows() -> pl.Expr:
+    # A rule may be a constant (TRUE): a column of full length beside it makes Polars broadcast it.
+    return pl.int_range(pl.len()).alias("_rows")
+
+
+def _with_errors(verdicts: pl.DataFrame, errors: pl.DataFrame | None) -> pl.DataFrame:
+    """A document that broke a stage is dropped for that alone: its measurements are not there."""
+    if errors is None or errors.is_empty():
+        return verdicts
+    errors = errors.unique("key", keep="first")
+    joined = verdicts.join(errors, on="key", how="left", maintain_order="left")
+    broken = pl.col("message").is_not_null()
+    return joined.with_columns(
+        failed=pl.when(broken)
+        .then(pl.concat_list(pl.format("{}.error:{}", "step", "step")))
+        .otherwise("failed"),
+        message=pl.col("message").fill_null(""),
+    ).drop("step")
+
+
+def reasons_of(verdicts: pl.DataFrame, table: PlannedTable, unjudged: dict[str, int]) -> list[Reason]:
+    """What each rule did, in the order of the recipe, then errors."""
+    only = pl.col("failed").list.len() == 1
+    counted = (
+        verdicts.select("failed", first=pl.col("failed").list.first(), only=only)
+        .filter(pl.col("failed").list.len() > 0)
+        .explode("failed")
+        .group_by("failed")
+        .agg(dropped=(pl.col("first") == pl.col("failed")).sum(), total=pl.len(), alone=pl.col("only").sum())
+    )
+    counts = {row["failed"]: row for row in counted.to_dicts()}
+    rules = {f"{step.name}.{reason}": rule.sql for step in table.steps for reason, rule in step.rules.items()}
+    names = [*rules, *sorted(set(counts) - set(rules))]
+    return [_reason(name, rules.get(name, ""), counts.get(name, {}), unjudged.get(name, 0)) for name in names]
+
+
+def _reason(name: str, rule: str, counts: dict[str, int], unjudged: int) -> Reason:
+    step, reason = name.split(".", 1)
+    return Reason(
+        step=step,
+        reason=reason,
+        rule=rule,
+        dropped=counts.get("dropped", 0),
+        failed=counts.get("total", 0),
+        alone=counts.get("alone", 0),
+        unjudged=unjudged,
+    )

@@ -1,0 +1,259 @@
+"""Planning: a recipe's steps with their stages, options and rules, all checked, and fingerprints.
+
+Everything that can be wrong in a recipe is found here, before the first document is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+from pydantic import ValidationError
+
+from curate.engine.rules import Rule, read_rule
+from curate.engine.stage import Options, Stage, find_stage, stage_names
+from curate.lake.digest import digest_json
+from schemas.errors import RecipeError, RuleError, did_you_mean
+from schemas.recipe import Recipe, Step
+from schemas.tables import DOCUMENT_COLUMNS, content_schema
+
+CORPUS_STAGES = ("exact", "minhash")  # need the whole corpus at once: see curate/dedup/options.py
+KEEP_TYPES = {"string": pl.String, "int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean}
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """A step whose stage, options and rules are known to be right."""
+
+    name: str
+    stage: Stage | None  # None for `extract`, `exact` and `minhash`
+    options: Options
+    rules: dict[str, Rule]
+
+
+@dataclass(frozen=True)
+class PlannedTable:
+    """A table with its steps. `kind`: documents, measured, or deduplicated."""
+
+    name: str
+    kind: str
+    steps: tuple[PlannedStep, ...]
+
+    @cached_property
+    def measured(self) -> list[tuple[str, pa.StructType]]:
+        """Name and measurements of each step."""
+        return [(step.name, step.stage.measures) for step in self.steps if step.stage]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Arrow schema of the content of a measured table."""
+        return content_schema(self.measured)
+
+    @property
+    def own(self) -> set[str]:
+        """Names of its steps."""
+        return {step.name for step in self.steps}
+
+    @property
+    def reads(self) -> list[str]:
+        """What its steps read beside the text and each other: part of the key of its rows."""
+        names = [name for step in self.steps if step.stage for name in step.stage.reads]
+        return sorted({name for name in names if name.split(".")[0] not in self.own})
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of all that makes its rows, but for their input; not of rules."""
+        return digest_json([_step_fingerprint(step) for step in self.steps])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe that can be run."""
+
+    recipe: Recipe
+    tables: tuple[PlannedTable, ...]
+    keep: dict[str, pl.DataType]  # the user's own columns, typed
+
+    def table(self, name: str) -> PlannedTable:
+        """A table by name.
+
+        Raises:
+            RecipeError: no such table.
+        """
+        for table in self.tables:
+            if table.name == name:
+                return table
+        raise RecipeError(
+            f'There is no table "{name}".', hint=did_you_mean(name, [table.name for table in self.tables])
+        )
+
+    def before(self, name: str) -> tuple[PlannedTable, ...]:
+        """The tables before that one, from `documents` on."""
+        names = [table.name for table in self.tables]
+        return self.tables[: names.index(name)]
+
+    @property
+    def document_schema(self) -> dict[str, pl.DataType]:
+        """Columns of a document that rules may name."""
+        base = {name: pl.Int32() if name == "chars" else pl.String() for name in DOCUMENT_COLUMNS}
+        return {**base, **self.keep}
+
+
+def make_plan(recipe: Recipe) -> Plan:
+    """Check every stage, option and rule of a recipe.
+
+    Raises:
+        RecipeError: unknown stage or option, or a value of the wrong type.
+        RuleError: a rule that cannot be judged.
+    """
+    keep = _kept_columns(recipe)
+    tables: list[PlannedTable] = []
+    plan = Plan(recipe, (), keep)
+    for name in recipe.order:
+        steps = tuple(
+            _planned(recipe, name, step, plan, recipe.tables[name][:number])
+            for number, step in enumerate(recipe.tables[name])
+        )
+        tables.append(PlannedTable(name, _kind(recipe, name, steps), steps))
+        plan = Plan(recipe, tuple(tables), keep)
+    return plan
+
+
+def _kept_columns(recipe: Recipe) -> dict[str, pl.DataType]:
+    kept: dict[str, pl.DataType] = {}
+    for source, options in recipe.sources.items():
+        for column, kind in options.keep.items():
+            if column in {*DOCUMENT_COLUMNS, "text", "language", "key", "text_digest", "redactions", "extra"}:
+                raise RecipeError(
+                    f'[sources.{source}] keeps "{column}", a name that every document has.',
+                    hint="Rename the column in the file, or leave it out of keep.",
+                )
+            if kept.setdefault(column, KEEP_TYPES[kind]()) != KEEP_TYPES[kind]():
+                raise RecipeError(
+                    f'Two sources keep "{column}" with different types.', hint="Give it one type in both."
+                )
+    return kept
+
+
+def _kind(recipe: Recipe, table: str, steps: tuple[PlannedStep, ...]) -> str:
+    if table == "documents":
+        return "documents"
+    corpus = [step for step in recipe.tables[table] if step.stage in CORPUS_STAGES]
+    if corpus and len(corpus) < len(steps):
+        raise RecipeError(
+            f"{table} mixes {corpus[0].name}, which needs all documents at once, with steps for one document.",
+            hint=f'Give them tables of their own: order = ["documents", ..., "{table}", "my_table", "corpus"]',
+        )
+    return "deduplicated" if corpus else "measured"
+
+
+def _planned(recipe: Recipe, table: str, step: Step, plan: Plan, before: tuple[Step, ...]) -> PlannedStep:
+    where = f"{recipe.path or 'the recipe'}: [{table}.{step.name}]"
+    model, stage = _stage(table, step, where)
+    try:
+        options = model.model_validate(step.options)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            raise RecipeError(
+                f'{where} has no option "{key}".', hint=did_you_mean(key, [*model.model_fields, "drop"])
+            ) from None
+        field = model.model_fields.get(str(fault["loc"][0])) if fault["loc"] else None
+        hint = (
+            f"{key}: {field.description}" if field and field.description else "See docs/reference/stages.md."
+        )
+        raise RecipeError(
+            f"{where} {key} = {fault['input']!r}: {fault['msg'].removeprefix('Value error, ')}.", hint=hint
+        ) from None
+    schema = _rule_schema(plan, table, step, stage, before)
+    return PlannedStep(
+        step.name,
+        stage,
+        options,
+        {reason: _rule(sql, schema, f"{where} drop.{reason}") for reason, sql in step.drop.items()},
+    )
+
+
+def _stage(table: str, step: Step, where: str) -> tuple[type[Options], Stage | None]:
+    """The options model of a step, and its stage if it looks at one document."""
+    if table == "documents":
+        if step.stage != "extract":
+            raise RecipeError(
+                f"{where}: the table documents only reads; stages begin at text.",
+                hint=f"Move it: [filtered.{step.name}]",
+            )
+        from curate.sources.extract import ExtractOptions
+
+        return ExtractOptions, None
+    if step.stage in CORPUS_STAGES:
+        from curate.dedup.options import OPTIONS
+
+        return OPTIONS[step.stage], None
+    try:
+        stage = find_stage(step.stage)
+    except RecipeError:
+        names = [*stage_names(), *CORPUS_STAGES]
+        raise RecipeError(
+            f'{where}: there is no stage "{step.stage}".', hint=did_you_mean(step.stage, names)
+        ) from None
+    return stage.options, stage
+
+
+def _rule_schema(
+    plan: Plan, table: str, step: Step, stage: Stage | None, before: tuple[Step, ...]
+) -> dict[str, pl.DataType]:
+    """What a rule of this step may name: its own measurements, earlier steps, columns of the document."""
+    schema = dict(plan.document_schema)
+    for planned in plan.tables:
+        schema.update({name: polars_type(kind) for name, kind in planned.measured})
+    for earlier in before:
+        if earlier.stage not in CORPUS_STAGES and table != "documents":
+            schema[earlier.name] = polars_type(find_stage(earlier.stage).measures)
+    if stage:
+        schema[step.name] = polars_type(stage.measures)
+        schema.update({field.name: polars_type(field.type) for field in stage.measures})
+    return schema
+
+
+def _rule(sql: str, schema: dict[str, pl.DataType], where: str) -> Rule:
+    try:
+        return read_rule(sql, schema)
+    except RuleError as error:
+        raise RuleError(f"{where}: {error.message}", hint=error.hint) from None
+
+
+def polars_type(kind: pa.DataType) -> pl.DataType:
+    """The Polars type of an Arrow type."""
+    return pl.DataFrame(pa.table({"x": pa.array([], kind)})).schema["x"]
+
+
+def _step_fingerprint(step: PlannedStep) -> dict[str, Any]:
+    stage = step.stage
+    if stage is None:
+        return {"name": step.name, "options": step.options.model_dump()}
+    models = stage.models(step.options) if stage.models else ()
+    return {
+        "name": step.name,
+        "stage": stage.name,
+        "version": stage.version,
+        "options": step.options.model_dump(),
+        "models": list(models),
+        "libraries": library_versions(stage.libraries),
+    }
+
+
+def library_versions(names: Iterable[str]) -> dict[str, str]:
+    """Installed version of each distribution; "" if it is missing."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = ""
+    return found

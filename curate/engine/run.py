@@ -1,0 +1,61 @@
+"""The tables of a recipe, one after the other; each is the same function for every door."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from curate.engine.corpus import make_corpus
+from curate.engine.deduplicate import make_deduplicated
+from curate.engine.documents import make_documents
+from curate.engine.measure import make_measured
+from curate.engine.plan import Plan
+from curate.engine.progress import Progress
+from curate.engine.session import Session
+from curate.engine.workers import Workers
+from curate.lake.lake import Lake
+from schemas.report import RunReport
+
+
+def make_table(session: Session, name: str) -> None:
+    """Make one table of the recipe from what stands before it, and publish it."""
+    table = session.plan.table(name)
+    if table.kind == "documents":
+        make_documents(session)
+    elif name == "corpus":
+        make_corpus(session)
+    elif table.kind == "deduplicated":
+        make_deduplicated(session, name)
+    else:
+        make_measured(session, name)
+
+
+def run_tables(
+    plan: Plan,
+    lake: str | Path,
+    *,
+    limit: int = 0,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    wait: bool = True,
+) -> RunReport:
+    """Make every table of a recipe up to `corpus` in a lake; what is there already is not done again.
+
+    `limit` takes at most so many documents of each source. Where another process runs the same name,
+    this one waits (or fails, with `wait=False`).
+
+    Raises:
+        CurateError: what went wrong, and what to do; finished shards are kept.
+    """
+    begun = time.perf_counter()
+    home = Lake(lake, create=True)
+    with home.lock(plan.recipe.name, wait=wait), Workers(workers) as pool:
+        session = Session(home, plan, pool, progress or Progress(), limit)
+        try:
+            for table in plan.tables:
+                make_table(session, table.name)
+        finally:
+            shutil.rmtree(session.work, ignore_errors=True)
+    session.report.seconds = time.perf_counter() - begun
+    return session.report

@@ -1,0 +1,119 @@
+"""One execution of a recipe against a lake: what every table's function needs, and how it publishes."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import polars as pl
+import tomli_w
+
+from curate.engine.plan import Plan, PlannedTable
+from curate.engine.progress import Progress
+from curate.engine.workers import Workers
+from curate.lake.digest import content_digest
+from curate.lake.lake import Lake
+from curate.lake.runs import Head
+from schemas.recipe import Recipe
+from schemas.report import RunReport, TableReport
+
+V = TypeVar("V")
+
+
+@dataclass
+class Session:
+    """A run: the lake, the plan, the workers, and what stood when the current table began."""
+
+    lake: Lake
+    plan: Plan
+    workers: Workers
+    progress: Progress
+    limit: int = 0
+    run: str = field(default_factory=lambda: time.strftime("%Y%m%dT%H%M%S-") + uuid.uuid4().hex[:6])
+    report: RunReport = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.report = RunReport(name=self.name, run=self.run)
+
+    @property
+    def name(self) -> str:
+        """Name of the recipe."""
+        return self.plan.recipe.name
+
+    @property
+    def work(self) -> Path:
+        """A folder for plan files, emptied when the run ends."""
+        folder = self.lake.root / self.name / ".work"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def key(self, table: str) -> str:
+        """How `runs` names a table of this recipe."""
+        return f"{self.name}/{table}"
+
+    def fingerprint(self, table: PlannedTable, head: Head) -> str:
+        """Under which fingerprint a table's content stands (as published, which may be an older recipe's)."""
+        return head.fingerprints.get(self.key(table.name), table.fingerprint)
+
+    def _keyed(self, values: dict[str, V]) -> dict[str, V]:
+        return {self.key(table): value for table, value in values.items()}
+
+    def publish(
+        self,
+        base: Head,
+        table: str,
+        *,
+        pins: dict[str, int],
+        fingerprints: dict[str, str],
+        digests: dict[str, str],
+        reads: list[str],
+        report: TableReport,
+        live: str = "",
+        kind: str = "run",
+    ) -> Head:
+        """Make a table visible: the one row in `runs`, committed last.
+
+        A table that did not change in any pin, fingerprint or recipe gets no row.
+        """
+        pins, fingerprints, digests = (self._keyed(values) for values in (pins, fingerprints, digests))
+        self.report.tables.append(report)
+        recipe = recipe_text(self.plan.recipe)
+        same = all(
+            now.items() <= then.items()
+            for now, then in ((pins, base.pins), (fingerprints, base.fingerprints), (digests, base.digests))
+        )
+        if same and not live:
+            self.progress.finish(report)
+            self.report.version = max(self.report.version, self.lake.head().seq)
+            return base
+        row = Head(
+            run=self.run,
+            name=self.name,
+            kind=kind,
+            table=table,
+            pins=pins,
+            fingerprints=fingerprints,
+            digests=digests,
+            live={self.name: live} if live else {},
+            recipe=recipe,
+            report=report.model_dump_json(),
+        )
+        made = [*pins, *fingerprints]
+        head = self.lake.runs.publish(base, row, made, [self.key(name) for name in reads])
+        self.report.version = head.seq
+        self.progress.finish(report)
+        return head
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The resolved recipe as TOML; secrets stay `${NAME}`."""
+    return tomli_w.dumps(json.loads(json.dumps(recipe.resolved, default=str)))
+
+
+def verdict_digest(rows: pl.DataFrame) -> str:
+    """Content digest of a verdict table: over id, key and kept."""
+    return content_digest(rows.select("id", "key", "kept"))

@@ -1,0 +1,212 @@
+"""One shard of a measured table: read texts, run the steps, write one Parquet file.
+
+The work of a table is a function from Parquet files to a Parquet file and knows no lake. A document that
+breaks a stage is found by halving the batch, and is told by key; it never reaches the file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.engine.stage import Batch, Measured, Stage, find_stage
+from curate.lake.digest import digest_column
+from curate.lake.parquet import write_parquet
+from schemas.errors import StageError
+from schemas.tables import content_schema
+
+MAX_ROWS, MAX_CHARS = 5_000, 16_000_000  # of a shard
+
+
+def measure_shard(task: dict[str, Any]) -> dict[str, Any]:
+    """Run a table's steps over the rows `start` to `stop` of a plan file.
+
+    The plan has the columns key, home_key, file, row and what the steps read; `task` names it, the
+    steps (name, stage, options) and the file to write. Returns rows, errors as (key, step, message), and
+    seconds per step.
+    """
+    rows = read_rows(task)
+    texts = read_texts(rows)
+    steps = [(step["name"], find_stage(step["stage"]), step["options"]) for step in task["steps"]]
+    seconds = dict.fromkeys((name for name, _, _ in steps), 0.0)
+    columns = {name: _plain(rows.get_column(name).to_arrow()) for name in task["reads"]}
+    table, errors = _measure(rows.get_column("key").to_arrow(), texts, columns, steps, seconds)
+    written = write_parquet(table, table.schema, Path(task["out"])) if len(table) else 0
+    return {
+        "file": task["out"] if written else "",
+        "rows": written,
+        "errors": errors,
+        "seconds": seconds,
+        "done": len(rows),
+    }
+
+
+def read_rows(task: dict[str, Any]) -> pl.DataFrame:
+    """The rows of the plan file that make this shard."""
+    return (
+        pl.scan_parquet(task["plan"], glob=False).slice(task["start"], task["stop"] - task["start"]).collect()
+    )
+
+
+def read_texts(rows: pl.DataFrame) -> pa.LargeStringArray:
+    """Texts of rows that say where they lie (file, row), in the order of the rows."""
+    parts, order = [], []
+    numbered = rows.select("file", "row").with_row_index("position")
+    for (file,), group in numbered.sort("row").group_by(["file"], maintain_order=True):
+        parts.append(read_text_rows(str(file), group.get_column("row").to_numpy()))
+        order.append(group.get_column("position").to_numpy())
+    if not parts:
+        return pa.array([], pa.large_string())
+    texts = pa.concat_arrays(parts)
+    place = np.empty(len(rows), dtype=np.int64)
+    place[np.concatenate(order)] = np.arange(len(rows))
+    return texts.take(pa.array(place)) if (np.diff(place) != 1).any() else texts
+
+
+def read_text_rows(file: str, wanted: np.ndarray) -> pa.LargeStringArray:
+    """The texts at row numbers of one file (sorted); only the row groups concerned are read."""
+    parquet = pq.ParquetFile(file)
+    parts, first = [pa.array([], pa.large_string())], 0
+    for group in range(parquet.metadata.num_row_groups):
+        last = first + parquet.metadata.row_group(group).num_rows
+        inside = wanted[(wanted >= first) & (wanted < last)] - first
+        if len(inside):
+            column = parquet.read_row_group(group, columns=["text"]).column("text").cast(pa.large_string())
+            whole = len(inside) == last - first
+            parts.append((column if whole else column.take(pa.array(inside))).combine_chunks())
+        first = last
+    return pa.concat_arrays(
+        [part if isinstance(part, pa.Array) else pa.concat_arrays(part.chunks) for part in parts]
+    )
+
+
+def _measure(
+    keys: pa.Array,
+    texts: pa.LargeStringArray,
+    columns: dict[str, pa.Array],
+    steps: list[tuple[str, Stage, dict[str, Any]]],
+    seconds: dict[str, float],
+) -> tuple[pa.Table, list[tuple[str, str, str]]]:
+    """All steps over a batch; on an exception, over its halves, down to the document that broke it."""
+    try:
+        return _run_steps(keys, texts, columns, steps, seconds), []
+    except _BrokenError as broken:
+        if len(keys) <= 1:
+            errors = [(keys[0].as_py(), broken.step, broken.message)]
+            return content_schema([(name, stage.measures) for name, stage, _ in steps]).empty_table(), errors
+    half = len(keys) // 2
+    parts = [
+        _measure(
+            keys[part],
+            _plain(texts[part]),
+            {name: _plain(column[part]) for name, column in columns.items()},
+            steps,
+            seconds,
+        )
+        for part in (slice(None, half), slice(half, None))
+    ]
+    return pa.concat_tables([part[0] for part in parts]), [error for part in parts for error in part[1]]
+
+
+class _BrokenError(Exception):
+    def __init__(self, step: str, message: str) -> None:
+        super().__init__(message)
+        self.step, self.message = step, message
+
+
+def _run_steps(
+    keys: pa.Array,
+    texts: pa.LargeStringArray,
+    columns: dict[str, pa.Array],
+    steps: list[tuple[str, Stage, dict[str, Any]]],
+    seconds: dict[str, float],
+) -> pa.Table:
+    batch, known, structs = Batch(texts, columns), dict(columns), {}
+    for name, stage, options in steps:
+        begun = time.perf_counter()
+        try:
+            measured = stage.run(batch, stage.options.model_validate(options))
+        except Exception as error:
+            raise _BrokenError(name, f"{type(error).__name__}: {error}"[:500]) from error
+        structs[name] = _struct(name, stage, measured, len(texts))
+        known.update(
+            {f"{name}.{field.name}": structs[name].field(index) for index, field in enumerate(stage.measures)}
+        )
+        batch = (
+            Batch(measured.text, known)
+            if measured.text is not None
+            else Batch(batch.text, known, batch._found)
+        )
+        seconds[name] += time.perf_counter() - begun
+    rewritten = batch.text is not texts
+    digests = digest_column(batch.text)
+    text = _where_changed(batch.text, texts) if rewritten else pa.nulls(len(texts), pa.large_string())
+    arrays = [keys, *structs.values(), digests, text]
+    return pa.Table.from_arrays(
+        arrays, schema=content_schema([(name, stage.measures) for name, stage, _ in steps])
+    )
+
+
+def _struct(name: str, stage: Stage, measured: Measured, rows: int) -> pa.StructArray:
+    """A step's measurements as one struct column, checked: complete, typed, no NULL, no NaN."""
+    arrays = []
+    for field in stage.measures:
+        array = measured.measures.get(field.name)
+        if array is None or len(array) != rows:
+            raise StageError(
+                f"The stage {stage.name} gave no {field.name}, or not one per document.",
+                hint="A stage returns one array per measurement it declares.",
+            )
+        array = _plain(array).cast(field.type)
+        bad = array.null_count or (pa.types.is_floating(field.type) and pc.any(pc.is_nan(array)).as_py())
+        if bad:
+            raise StageError(
+                f"The stage {stage.name} gave NULL or NaN for {field.name}.", hint="Empty text gives 0."
+            )
+        arrays.append(array)
+    return pa.StructArray.from_arrays(arrays, fields=list(stage.measures))
+
+
+def _where_changed(new: pa.LargeStringArray, old: pa.LargeStringArray) -> pa.LargeStringArray:
+    """The new text where it differs, else NULL: what did not change is not stored again."""
+    return pc.if_else(pc.equal(new, old), pa.scalar(None, pa.large_string()), new)
+
+
+def _plain(array: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """One chunk, no offset, large strings: the form that kernels read."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks() if array.num_chunks != 1 else array.chunk(0)
+    if pa.types.is_string(array.type) or pa.types.is_string_view(array.type):
+        array = array.cast(pa.large_string())
+    return pa.concat_arrays([array]) if array.offset == 0 else array.take(pa.array(np.arange(len(array))))
+
+
+def step_tasks(steps: Iterable[Any]) -> list[dict[str, Any]]:
+    """Steps as a task carries them."""
+    return [
+        {"name": step.name, "stage": step.stage.name, "options": step.options.model_dump(mode="json")}
+        for step in steps
+    ]
+
+
+def plan_shards(rows: pl.DataFrame, chars: str = "chars") -> list[tuple[int, int]]:
+    """Cut rows (in order of file and row) into shards of at most 5,000 documents and 16 M characters.
+
+    A document longer than that is a shard of its own.
+    """
+    lengths = rows.get_column(chars).to_numpy() if chars in rows.columns else np.zeros(len(rows))
+    shards, start, total = [], 0, 0
+    for position, length in enumerate(lengths.tolist()):
+        if position > start and (position - start >= MAX_ROWS or total + length > MAX_CHARS):
+            shards.append((start, position))
+            start, total = position, 0
+        total += length
+    return [*shards, (start, len(lengths))] if len(lengths) else []

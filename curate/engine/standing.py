@@ -1,0 +1,106 @@
+"""What stands before a table: the documents that reach it, with all that rules and keys may name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from curate.engine.plan import Plan, PlannedTable
+from curate.engine.session import Session
+from curate.lake.runs import Head
+
+_CONTENT = ("title", "author", "date", "declared_language", "chars")
+_PLACE = ("id", "digest", "source", "place", "url", "license", "access")
+
+
+def standing(
+    session: Session, head: Head, table: str, judged: Mapping[str, pl.DataFrame] | None = None
+) -> pl.DataFrame:
+    """Documents that reach `table`, as the tables before it are pinned in `head`.
+
+    `judged` holds verdicts of tables that stand in for the pinned ones (a preview's).
+
+    Columns: those of the document and the user's own; one struct per earlier step; document_key; and of
+    the current text its digest (text_digest) and where it lies (home: table, home_key: row).
+    """
+    read = Verdicts(session, head, judged or {})
+    frame = standing_documents(session, head, read("documents"))
+    for earlier in session.plan.before(table)[1:]:
+        verdicts = read(earlier.name)
+        if earlier.kind == "deduplicated":
+            frame = frame.join(verdicts.select("id"), on="id", how="semi")
+        else:
+            frame = _after_measured(session, head, earlier, frame, verdicts)
+    return frame.collect()
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Reads the kept rows of a table's verdicts, as judged just now or as pinned."""
+
+    session: Session
+    head: Head
+    judged: Mapping[str, pl.DataFrame]
+
+    def __call__(self, table: str) -> pl.LazyFrame:
+        """Kept rows of one table."""
+        if table in self.judged:
+            return self.judged[table].lazy().filter("kept")
+        return self.session.lake.read(self.session.name, f"verdicts/{table}", self.head).filter("kept")
+
+
+def standing_documents(session: Session, head: Head, verdicts: pl.LazyFrame) -> pl.LazyFrame:
+    """Kept documents with their metadata."""
+    plan = session.plan
+    content = session.lake.content("documents", session.fingerprint(plan.tables[0], head)).scan()
+    extra = ["extra"] if plan.keep else []
+    frame = verdicts.select(*_PLACE, pl.col("key").alias("document_key")).join(
+        content.select("key", *_CONTENT, *extra), left_on="document_key", right_on="key"
+    )
+    return with_kept_columns(frame, plan).with_columns(
+        text_digest=pl.col("digest"), home=pl.lit("documents"), home_key=pl.col("document_key")
+    )
+
+
+def with_kept_columns(frame: pl.LazyFrame, plan: Plan) -> pl.LazyFrame:
+    """The user's own columns, typed, from the JSON of `extra`; a missing value is "", 0 or false."""
+    if not plan.keep:
+        return frame
+    empty = {pl.String: "", pl.Boolean: False}
+    columns = []
+    for name, kind in plan.keep.items():
+        value = pl.col("extra").str.json_path_match(f"$.{name}")
+        typed = value.eq("true") if kind == pl.Boolean else value.cast(kind, strict=False)
+        columns.append(typed.fill_null(empty.get(type(kind), 0)).alias(name))
+    return frame.with_columns(columns).drop("extra")
+
+
+def _after_measured(
+    session: Session, head: Head, table: PlannedTable, frame: pl.LazyFrame, verdicts: pl.LazyFrame
+) -> pl.LazyFrame:
+    names = [name for name, _ in table.measured]
+    content = session.lake.content(table.name, session.fingerprint(table, head), table.schema).scan()
+    joined = frame.join(verdicts.select("id", pl.col("key").alias("_key")), on="id").join(
+        content.select(pl.col("key").alias("_key"), *names, "digest_out"), on="_key"
+    )
+    rewritten = pl.col("digest_out") != pl.col("text_digest")
+    return joined.with_columns(
+        home=pl.when(rewritten).then(pl.lit(table.name)).otherwise("home"),
+        home_key=pl.when(rewritten).then("_key").otherwise("home_key"),
+        text_digest="digest_out",
+    ).drop("_key", "digest_out")
+
+
+def locate(session: Session, head: Head, rows: pl.DataFrame) -> pl.DataFrame:
+    """Adds where each row's text lies: file and row number, in their order; rows have home and home_key."""
+    parts = []
+    for (home,), group in rows.group_by(["home"], maintain_order=True):
+        table = session.plan.table(str(home))
+        schema = None if table.kind == "documents" else table.schema
+        places = session.lake.content(table.name, session.fingerprint(table, head), schema).places()
+        parts.append(group.join(places.rename({"key": "home_key"}), on="home_key"))
+    if not parts:
+        return rows.with_columns(file=pl.lit(""), row=pl.lit(0, pl.Int64)).clear()
+    return pl.concat(parts).sort("file", "row")

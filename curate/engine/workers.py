@@ -1,0 +1,214 @@
+"""Workers: one seam, `map(function, tasks)`, inline or in local processes.
+
+A worker is `python -m curate.engine.workers`: tasks come as JSON lines on stdin, results leave as JSON
+lines. So nothing is pickled, the caller's `__main__` is never imported again (notebooks and scripts
+without a guard work), and a worker whose driver died sees the end of its input and stops. Tasks and
+results hold paths and numbers, a few hundred bytes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any
+
+import schemas.errors
+from schemas.errors import CurateError, StageError
+
+_ATTEMPTS = 2
+# Each worker is one core's worth: its libraries must not start a team of threads each.
+_ONE_THREAD = dict.fromkeys(
+    (
+        "POLARS_MAX_THREADS",
+        "RAYON_NUM_THREADS",
+        "OMP_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+        "TOKENIZERS_PARALLELISM",
+    ),
+    "1",
+)
+
+# Set by the first Ctrl-C: shards that are being worked on are finished and committed, no new one begins.
+STOP = threading.Event()
+
+
+def raise_if_stopped() -> None:
+    """End the run here if the user asked for it.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
+    """
+    if STOP.is_set():
+        raise KeyboardInterrupt
+
+
+class Workers:
+    """A pool that starts its processes when they are first needed."""
+
+    def __init__(self, count: int | None = None) -> None:
+        self.count = count or len(os.sched_getaffinity(0))
+        self._idle: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._idle:
+            if process.stdin:
+                process.stdin.close()
+        for process in self._idle:
+            process.wait()
+        self._idle.clear()
+
+    def map(self, function: str, tasks: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Results of `function` ("module:name", dict → dict) over tasks, in the order they finish.
+
+        Raises:
+            CurateError: as the function raised it.
+            StageError: a worker died twice on the same task.
+        """
+        if self.count == 1 or len(tasks) <= 1:
+            run = _find(function)
+            for task in tasks:
+                raise_if_stopped()
+                yield run(task)
+            return
+        yield from self._map_processes(function, tasks)
+
+    def _map_processes(self, function: str, tasks: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        done: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        for task in tasks:
+            waiting.put(task)
+        stop = threading.Event()
+        threads = [
+            threading.Thread(target=self._serve, args=(function, waiting, done, stop), daemon=True)
+            for _ in range(min(self.count, len(tasks)))
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            while any(thread.is_alive() for thread in threads) or not done.empty():
+                try:
+                    answer = done.get(timeout=0.2)
+                except queue.Empty:
+                    continue
+                if "error" in answer:
+                    raise _error(answer["error"])
+                yield answer["result"]
+            raise_if_stopped()
+        finally:
+            stop.set()  # workers finish the task they are at
+            for thread in threads:
+                thread.join()
+
+    def _serve(
+        self,
+        function: str,
+        waiting: queue.SimpleQueue[dict[str, Any]],
+        done: queue.SimpleQueue[dict[str, Any]],
+        stop: threading.Event,
+    ) -> None:
+        """Feed one process until no task is left."""
+        process = self._idle.pop() if self._idle else _start()
+        while not stop.is_set() and not STOP.is_set():
+            try:
+                task = waiting.get_nowait()
+            except queue.Empty:
+                break
+            for attempt in range(1, _ATTEMPTS + 1):
+                answer = _ask(process, {"function": function, "task": task})
+                if answer is not None:
+                    break
+                code = process.wait()
+                process = _start()
+                if attempt == _ATTEMPTS:
+                    answer = {"error": _dead(function, code)}
+            done.put(answer or {})
+        self._idle.append(process)
+
+
+def _start() -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "curate.engine.workers"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+        env={**os.environ, **_ONE_THREAD},
+    )
+
+
+def _ask(process: subprocess.Popen[str], question: dict[str, Any]) -> dict[str, Any] | None:
+    """One task and its answer; None if the process died."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(json.dumps(question) + "\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        return None
+    line = process.stdout.readline()
+    return json.loads(line) if line else None
+
+
+def _dead(function: str, code: int) -> dict[str, str]:
+    cause = "was killed, most likely for want of memory" if code == -9 else f"ended with code {code}"
+    return {
+        "kind": "StageError",
+        "message": f"A worker {cause} in {function}, twice on the same shard.",
+        "hint": "Try fewer workers (--workers 1) or a machine with more memory; finished shards are kept.",
+    }
+
+
+def _error(described: dict[str, str]) -> CurateError:
+    kind = getattr(schemas.errors, described["kind"], StageError)
+    return kind(described["message"], hint=described["hint"])
+
+
+def _find(function: str) -> Any:
+    module, name = function.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _answer(line: str) -> dict[str, Any]:
+    question = json.loads(line)
+    try:
+        return {"result": _find(question["function"])(question["task"])}
+    except CurateError as error:
+        return {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}
+    except Exception as error:  # noqa: BLE001 - whatever it is, the driver must hear of it
+        traceback.print_exc()
+        message = f"{question['function']} failed: {type(error).__name__}: {error}"
+        return {
+            "error": {
+                "kind": "StageError",
+                "message": message,
+                "hint": "The traceback above is worth a bug report.",
+            }
+        }
+
+
+def main() -> None:
+    """Serve tasks until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
+    # What a library prints must not mix with the answers.
+    answers, sys.stdout = sys.stdout, sys.stderr
+    for line in sys.stdin:
+        answers.write(json.dumps(_answer(line)) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

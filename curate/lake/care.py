@@ -1,0 +1,170 @@
+"""Keeping a lake: verify what is on disk, collect what nobody needs, go back, and name a version."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from curate.lake.delta import file_names, open_table
+from curate.lake.lake import Lake
+from curate.lake.runs import Head
+from schemas.checks import Check
+from schemas.errors import LakeError
+
+
+def verify(lake: str | Path) -> list[Check]:
+    """Read every file that the newest version pins, to its last page; one check per table."""
+    home = Lake(lake)
+    head = home.head()
+    checks = [_verify_folder("runs", home.root / "runs", None)]
+    checks += [_verify_folder(key, home.root / key, pin) for key, pin in sorted(head.pins.items())]
+    for folder in sorted((home.root / "content").glob("*/*")):
+        if folder.name in _fingerprints([head]) | {"bodies"}:
+            checks.append(_verify_folder(f"content/{folder.parent.name}/{folder.name}", folder, None))
+    return checks
+
+
+def _verify_folder(name: str, folder: Path, version: int | None) -> Check:
+    """Every file of a version is there and can be read."""
+    try:
+        table = open_table(folder, version)
+    except LakeError as error:
+        return Check(name=name, passed=False, severity="blocking", message=error.message)
+    if table is None:
+        return Check(name=name, passed=False, severity="blocking", message="the table is missing")
+    rows = size = 0
+    for file in sorted(file_names(table)):
+        try:
+            parquet = pq.ParquetFile(folder / file, page_checksum_verification=True)
+            rows += sum(len(batch) for batch in parquet.iter_batches(batch_size=1000))
+            size += (folder / file).stat().st_size
+        except Exception as error:  # noqa: BLE001 - whatever a damaged file raises, it is damaged
+            message = f"{file}: {type(error).__name__}: {str(error).splitlines()[0]}"
+            return Check(name=name, passed=False, severity="blocking", message=message)
+    return Check(name=name, passed=True, numbers={"rows": rows, "bytes": size})
+
+
+def gc(lake: str | Path, keep: int = 10) -> dict[str, int]:
+    """Delete what only versions before the last `keep` runs of each name need; tagged versions stay.
+
+    Returns bytes_before, bytes_after, folders (of content deleted) and files. Old rows of `runs` stay:
+    they are history, and cannot be opened any more.
+
+    Raises:
+        LakeError: a run is active.
+    """
+    home = Lake(lake)
+    before = _size(home.root)
+    kept = _kept_rows(home, keep)
+    wanted = _fingerprints(kept) | {"bodies"}
+    folders = files = 0
+    with ExitStack() as locks:
+        for name in home.names():
+            locks.enter_context(home.lock(name, wait=False))
+        for folder in (home.root / "content").glob("*/*"):
+            if folder.name in wanted:
+                files += _vacuum(folder, None)
+            else:
+                shutil.rmtree(folder)
+                folders += 1
+        for name in home.names():
+            files += _vacuum_state(home, name, kept)
+            folders += _drop_indexes(home, name, kept)
+    return {"bytes_before": before, "bytes_after": _size(home.root), "folders": folders, "files": files}
+
+
+def _kept_rows(lake: Lake, keep: int) -> list[Head]:
+    """The rows of the last `keep` runs of each name, tagged rows, and the head."""
+    rows = [lake.runs.at(seq) for seq in range(1, lake.head().seq + 1)]
+    runs: dict[str, list[str]] = {}
+    for row in reversed(rows):
+        seen = runs.setdefault(row.name, [])
+        if row.run not in seen:
+            seen.append(row.run)
+    return [
+        row for row in rows if row.kind == "tag" or row.run in runs[row.name][:keep] or row.seq == len(rows)
+    ]
+
+
+def _fingerprints(rows: list[Head]) -> set[str]:
+    """Content folders that these rows need: records and documents share one, as do chunks and vectors."""
+    return {value for row in rows for value in row.fingerprints.values()}
+
+
+def _vacuum(folder: Path, versions: list[int] | None) -> int:
+    """Delete files that neither the head nor these versions hold, those of killed writers too."""
+    table = open_table(folder)
+    if table is None:
+        return 0
+    gone = table.vacuum(0, dry_run=False, enforce_retention_duration=False, full=True, keep_versions=versions)
+    return len(gone)
+
+
+def _vacuum_state(lake: Lake, name: str, kept: list[Head]) -> int:
+    deleted = 0
+    for key in lake.head().pins:
+        if key.startswith(f"{name}/"):
+            # The log of answers is never rolled back: its newest version is the one that counts.
+            pinned = (
+                None
+                if key.endswith("/fetches")
+                else sorted({row.pins[key] for row in kept if key in row.pins})
+            )
+            deleted += _vacuum(lake.root / key, pinned)
+    return deleted
+
+
+def _drop_indexes(lake: Lake, name: str, kept: list[Head]) -> int:
+    live = {row.live[name] for row in kept if name in row.live}
+    newest = sorted(
+        (lake.root / name / "indexes").glob("*/manifest.json"), key=lambda file: file.stat().st_mtime
+    )
+    wanted = live | {file.parent.name for file in newest[-1:]}
+    dropped = [file.parent for file in newest if file.parent.name not in wanted]
+    for folder in dropped:
+        shutil.rmtree(folder)
+    return len(dropped)
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def rollback(lake: str | Path, name: str, seq: int) -> Head:
+    """Make an older version of a name stand again: a new row in `runs`; no data moves.
+
+    Raises:
+        LakeError: no such version, or gc has taken what it needs.
+    """
+    home = Lake(lake)
+    name = home.require(name)
+    base, old = home.head(), home.runs.at(seq)
+    mine = [key for key in {*old.pins, *old.fingerprints} if key.startswith(f"{name}/")]
+    if not mine:
+        raise LakeError(f"Version {seq} holds nothing of {name}.", hint="curate log shows the versions.")
+    for key in mine:
+        if key in old.pins and open_table(home.root / key, old.pins[key]) is None:
+            raise LakeError(
+                f"Version {seq} of {key} is gone.", hint="curate lake gc took it; choose a newer one."
+            )
+    live = {name: old.live[name]} if name in old.live else {}
+    message = f"back to version {seq}"
+    row = replace(
+        old, run=f"rollback-{seq}", name=name, kind="rollback", table="", live=live, message=message
+    )
+    return home.runs.publish(base, row, mine, [])
+
+
+def tag(lake: str | Path, name: str, message: str) -> Head:
+    """Name what stands now; gc keeps it."""
+    home = Lake(lake)
+    name = home.require(name)
+    base = home.head()
+    row = replace(
+        base, run=f"tag-{base.seq}", name=name, kind="tag", table="", report="", live={}, message=message
+    )
+    return home.runs.publish(base, row, [], [])
