@@ -24,14 +24,20 @@ class IndexOptions(BaseModel):
         description="most tokens of a passage, counted by the embedder with its special tokens. 200 was twice as "
         "precise as 400 at the same recall (chunking_evaluation, MiniLM)",
     )
-    overlap: int = Field(0, ge=0, description="tokens that a passage repeats of the one before; adds as much to embed")
+    overlap: int = Field(
+        0, ge=0, description="tokens that a passage repeats of the one before; adds as much to embed"
+    )
     embedder: str = Field(
         "all-MiniLM-L6-v2",
         description="a sentence-transformers model: a folder, or a name on the Hugging Face hub (name@revision pins "
         "it). The default is English, small, and comes as a package",
     )
-    query_prompt: str | None = Field(None, description="stands before a question; as the model states it if not given")
-    passage_prompt: str | None = Field(None, description="stands before a passage; as the model states it if not given")
+    query_prompt: str | None = Field(
+        None, description="stands before a question; as the model states it if not given"
+    )
+    passage_prompt: str | None = Field(
+        None, description="stands before a passage; as the model states it if not given"
+    )
     dtype: Literal["float32", "bfloat16"] = Field(
         "float32",
         description="of the model's weights. bfloat16 is 1.6 times as fast on CPUs that know it (avx512_bf16), with "
@@ -53,5 +59,7 @@ class IndexOptions(BaseModel):
     @model_validator(mode="after")
     def _overlap_fits(self) -> IndexOptions:
         if self.overlap > self.chunk_tokens // 2:
-            raise ValueError(f"overlap is {self.overlap}; at most half of chunk_tokens ({self.chunk_tokens // 2}) is allowed")
+            raise ValueError(
+                f"overlap is {self.overlap}; at most half of chunk_tokens ({self.chunk_tokens // 2}) is allowed"
+            )
         return self

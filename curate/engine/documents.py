@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import polars as pl
 
@@ -15,10 +16,10 @@ from curate.engine.session import Session, verdict_digest
 from curate.engine.standing import with_kept_columns
 from curate.lake.digest import digest_json, digest_rows
 from curate.lake.runs import Head
-from curate.sources.files import SINGLE_KINDS, SUFFIXES
-from curate.sources.readers import reader_fingerprint
+from curate.sources.readers import kind_of, reader_fingerprint
 from schemas.report import Failure, Reason, TableReport
 
+_ONE_DOCUMENT = {"html", "markdown", "text"}  # kinds of file whose path is the document's place
 _COLUMNS = ("title", "author", "date", "declared_language", "chars", "digest", "extra")
 
 
@@ -131,11 +132,9 @@ def _with_ids(session: Session, rows: pl.DataFrame, reader: Reader) -> pl.DataFr
 
 def _kinds(session: Session, rows: pl.DataFrame) -> pl.Series:
     """site: a URL is the place; one: a file is one document; many: a file or function holds many."""
-    from curate.engine.read import suffix_of
-
     sites = [name for name, source in session.plan.recipe.sources.items() if source.url]
     paths = rows.get_column("url").unique()
-    one = [path for path in paths if SUFFIXES.get(suffix_of(path)) in SINGLE_KINDS]
+    one = [path for path in paths if kind_of(Path(path)) in _ONE_DOCUMENT]
     return rows.select(
         kind=pl.when(pl.col("source").is_in(sites))
         .then(pl.lit("site"))

@@ -22,8 +22,7 @@ from curate.engine.workers import raise_if_stopped
 from curate.lake.content import Content, new_file
 from curate.lake.digest import digest, digest_column, digest_rows
 from curate.lake.parquet import write_parquet
-from curate.sources.files import SUFFIXES
-from curate.sources.readers import Fault, Read, Slice, read_slice, split
+from curate.sources.readers import Fault, Read, Slice, kind_of, read_slice, split
 from schemas.recipe import Source
 from schemas.report import TableReport
 from schemas.tables import RECORD_SCHEMA, TABLES
@@ -100,22 +99,13 @@ def _bodies(session: Session, pages: pl.DataFrame) -> Iterator[tuple[str, bytes,
 def _read_files(reader: Reader, source: Source, pages: pl.DataFrame) -> None:
     """Local files: web pages through the extractor, the others slice by slice in the workers."""
     base = reader.session.plan.recipe.folder.resolve()
-    kinds = pages.with_columns(
-        kind=pl.col("url").map_elements(
-            lambda path: SUFFIXES.get(suffix_of(path), ""), return_dtype=pl.String
-        )
-    )
-    html = kinds.filter(pl.col("kind") == "html")
-    if len(html):
-        _read_html(
-            reader,
-            (
-                (row["page"], (base / row["url"]).read_bytes(), "text/html", "")
-                for row in html.iter_rows(named=True)
-            ),
-        )
+    html, others = [], []
+    for row in pages.iter_rows(named=True):
+        (html if kind_of(base / row["url"]) == "html" else others).append(row)
+    if html:
+        _read_html(reader, ((row["page"], (base / row["url"]).read_bytes(), "text/html", "") for row in html))
     tasks = []
-    for row in kinds.filter(pl.col("kind") != "html").iter_rows(named=True):
+    for row in others:
         slices = split(base / row["url"])
         if reader.session.limit:
             slices = slices[:1]
@@ -130,12 +120,6 @@ def _read_files(reader: Reader, source: Source, pages: pl.DataFrame) -> None:
         reader.session.progress.advance(
             "documents", int(done[result["page"]] == result["slices"]), note=f"{result['rows']} documents"
         )
-
-
-def suffix_of(path: str) -> str:
-    """The suffix that tells the reader: `.jsonl` for `a.jsonl.gz`."""
-    suffixes = [suffix for suffix in Path(path.lower()).suffixes if suffix not in {".gz", ".zst"}]
-    return suffixes[-1] if suffixes else ""
 
 
 def _slice_task(
@@ -286,7 +270,7 @@ def read_loader(reader: Reader, source: Source) -> str:
     tables: list[pa.Table] = []
     faults: list[Fault] = []
     limit = reader.session.limit
-    for read in load(source.loader, source.columns):
+    for read in load(source.loader, source.columns, reader.session.plan.recipe.folder):
         raise_if_stopped()
         kept = _first(read, limit - sum(map(len, tables))) if limit else read
         made = document_rows(kept.records)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from curate.engine.corpus import make_corpus
@@ -39,23 +43,42 @@ def run_tables(
     workers: int | None = None,
     progress: Progress | None = None,
     wait: bool = True,
+    then: Callable[[Session], None] | None = None,
 ) -> RunReport:
     """Make every table of a recipe up to `corpus` in a lake; what is there already is not done again.
 
-    `limit` takes at most so many documents of each source. Where another process runs the same name,
-    this one waits (or fails, with `wait=False`).
+    `limit` takes at most so many documents of each source; `then` goes on in the same session, with the
+    lake still held. Where another process runs the same name, this one waits (or fails, with
+    `wait=False`).
 
     Raises:
         CurateError: what went wrong, and what to do; finished shards are kept.
     """
     begun = time.perf_counter()
     home = Lake(lake, create=True)
-    with home.lock(plan.recipe.name, wait=wait), Workers(workers) as pool:
+    with home.lock(plan.recipe.name, wait=wait), Workers(workers) as pool, compiled_kernels():
         session = Session(home, plan, pool, progress or Progress(), limit)
+        shutil.rmtree(session.work)  # what a killed run left
         try:
             for table in plan.tables:
                 make_table(session, table.name)
+            if then is not None:
+                then(session)
         finally:
             shutil.rmtree(session.work, ignore_errors=True)
     session.report.seconds = time.perf_counter() - begun
     return session.report
+
+
+@contextmanager
+def compiled_kernels() -> Iterator[None]:
+    """Compile the kernels in a process beside this one, while sources are still being asked."""
+    command = [sys.executable, "-m", "curate.text.warm"]
+    warming = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        warming.kill()
+        warming.wait()

@@ -102,7 +102,7 @@ class Session:
             recipe=recipe,
             report=report.model_dump_json(),
         )
-        made = [*pins, *fingerprints]
+        made = [*pins, *fingerprints, *digests]
         head = self.lake.runs.publish(base, row, made, [self.key(name) for name in reads])
         self.report.version = head.seq
         self.progress.finish(report)

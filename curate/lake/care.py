@@ -147,10 +147,9 @@ def rollback(lake: str | Path, name: str, seq: int) -> Head:
     if not mine:
         raise LakeError(f"Version {seq} holds nothing of {name}.", hint="curate log shows the versions.")
     for key in mine:
-        if key in old.pins and open_table(home.root / key, old.pins[key]) is None:
-            raise LakeError(
-                f"Version {seq} of {key} is gone.", hint="curate lake gc took it; choose a newer one."
-            )
+        table = open_table(home.root / key, old.pins[key]) if key in old.pins else None
+        if table is not None and not all((home.root / key / file).exists() for file in file_names(table)):
+            raise LakeError(f"Version {seq} of {key} is gone.", hint="curate lake gc took it; choose a newer one.")
     live = {name: old.live[name]} if name in old.live else {}
     message = f"back to version {seq}"
     row = replace(

@@ -29,17 +29,13 @@ class State:
         return file_names(table) if table is not None else set()
 
     def scan(self, pin: int | None) -> pl.LazyFrame:
-        """The rows at a pinned version."""
-        files = sorted(str(self.folder / name) for name in self.files(pin))
-        if not files:
+        """The rows at a pinned version, with the columns that the table had then."""
+        table = open_table(self.folder, pin) if pin is not None else None
+        files = sorted(str(self.folder / name) for name in file_names(table)) if table is not None else []
+        if table is None or not files:
             return pl.DataFrame(schema=_polars_schema(self.schema)).lazy()
-        return pl.scan_parquet(
-            files,
-            glob=False,
-            missing_columns="insert",
-            extra_columns="ignore",
-            schema=_polars_schema(self.schema),
-        )
+        schema = _polars_schema(pa.schema(table.schema().to_arrow()))
+        return pl.scan_parquet(files, glob=False, missing_columns="insert", schema=schema)
 
     def write(self, rows: pa.Table) -> str:
         """Write rows to a new file, not yet part of any version; returns its name."""

@@ -1,0 +1,71 @@
+"""Options that several commands share, and how `--set` is read."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from schemas.errors import UsageError
+
+Lake = Annotated[str, Parameter(help="Folder of the lake.")]
+Name = Annotated[str, Parameter(help="Name of the recipe, where the lake holds several.", show_default=False)]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.", show_default=False)]
+Settings = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--set",
+        negative="",
+        consume_multiple=False,
+        help="A key of the recipe with another value, as in TOML. May be given again.",
+        show_default=False,
+    ),
+]
+Limit = Annotated[int, Parameter(help="Take at most so many documents of each source.", show_default=False)]
+Workers = Annotated[
+    int | None, Parameter(help="Worker processes; one for each core if not given.", show_default=False)
+]
+
+
+def read_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """`KEY=VALUE` as nested dicts; a value that is no TOML is a string, so rules need no second quotes.
+
+    >>> read_settings(["deduplicated.minhash.threshold=0.7", "filtered.length.drop.short=words < 5"])
+    {'deduplicated': {'minhash': {'threshold': 0.7}}, 'filtered': {'length': {'drop': {'short': 'words < 5'}}}}
+
+    Raises:
+        UsageError: no `=`, or a key that is none.
+    """
+    merged: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(
+                f"--set {setting} has no value.",
+                hint="Write --set KEY=VALUE: --set deduplicated.minhash.threshold=0.7",
+            )
+        _merge(merged, _parsed(key.strip(), value.strip()))
+    return merged
+
+
+def _parsed(key: str, value: str) -> dict[str, Any]:
+    for written in (value, json.dumps(value, ensure_ascii=False)):
+        try:
+            return tomllib.loads(f"{key} = {written}")
+        except tomllib.TOMLDecodeError:
+            continue
+    raise UsageError(
+        f"--set {key}={value}: {key} is no key of a recipe.",
+        hint="A key is written as in the recipe, with dots: filtered.langid.drop.wrong_language",
+    )
+
+
+def _merge(into: dict[str, Any], other: dict[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value

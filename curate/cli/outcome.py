@@ -1,0 +1,49 @@
+"""What a run or a clean prints at its end: funnel, warnings, one sentence, and where to go on."""
+
+from __future__ import annotations
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from curate.cli.terminal import show, text
+from curate.reports.funnel import Funnel
+from curate.reports.summary import document_tables, sentence
+from schemas.report import RunReport
+
+
+def show_outcome(report: RunReport, *, where: dict[str, str], then: str) -> None:
+    """Print what a run did; `where` names what it wrote, `then` is the next command."""
+    lines: list[RenderableType] = [Funnel(report), *warnings(report)]
+    empty = not report.table("corpus").kept
+    mark = ("! ", "bold yellow") if empty else ("✓ ", "bold green")
+    lines.append(Text.assemble(mark, text(sentence(report))))
+    width = max(map(len, ["next", *where]))
+    for what, place in [*where.items(), ("next", then)]:
+        lines.append(Text.assemble((f"  {what:<{width}}  ", "dim"), text(place)))
+    show(*lines)
+
+
+def warnings(report: RunReport) -> list[Text]:
+    """Notes, failed checks and failures of the tables, each in one line."""
+    found = []
+    for table in report.tables:
+        found += [f"{table.table}: {note}" for note in table.notes]
+        found += [f"{table.table}: {check.name}: {check.message}" for check in table.checks if not check.passed]
+        if table.failures:
+            first = table.failures[0]
+            found.append(f"{table.table}: {first.place}: {first.message} (curate why {first.id})")
+    return [Text.assemble(("! ", "bold yellow"), text(line, 400)) for line in found]
+
+
+def largest_reason(report: RunReport) -> str:
+    """The reason that dropped most documents, as STEP.REASON; "" if nothing was dropped."""
+    reasons = [reason for table in document_tables(report)[1:] for reason in table.reasons if reason.dropped]
+    if not reasons:
+        return ""
+    largest = max(reasons, key=lambda reason: reason.dropped)
+    return f"{largest.step}.{largest.reason}"
+
+
+def at_lake(command: str, lake: str) -> str:
+    """A command with --lake where it is not the default."""
+    return command if lake == "lake" else f"{command} --lake {lake}"

@@ -1,0 +1,103 @@
+"""`curate plan`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from curate.cli.options import Json, Lake, Settings, read_settings
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from schemas.recipe import Recipe
+    from schemas.report import TablePreview
+
+
+def plan(
+    recipe: str = "curate.toml",
+    /,
+    *,
+    lake: Lake = "lake",
+    settings: Settings = (),
+    as_json: Json = False,
+) -> None:
+    """Show a recipe as it resolves, and what it would change.
+
+    Nothing is written. Everything in the recipe is checked; what it would do is judged from what the lake has measured.
+
+    **Example:**
+
+    ```console
+    $ curate plan --set "filtered.length.drop.too_short=words < 5"
+    ```
+
+    Parameters
+    ----------
+    recipe
+        The recipe.
+    """
+    from curate.cli.terminal import show, show_json
+    from curate.engine.plan import make_plan
+    from curate.engine.preview import preview
+    from schemas.recipe import load_recipe
+
+    loaded = load_recipe(recipe, read_settings(settings))
+    previews = preview(make_plan(loaded), lake)
+    if as_json:
+        show_json({
+            "recipe": loaded.resolved, "runs_code": code_of(loaded), "tables": [table.model_dump() for table in previews],
+        })  # fmt: skip
+        return
+    show(*_resolved(loaded), *_changes(previews, lake))
+
+
+def code_of(recipe: Recipe) -> list[str]:
+    """Functions of the user's own that the recipe calls, as module:function."""
+    return [source.loader for source in recipe.sources.values() if source.loader]
+
+
+def _resolved(recipe: Recipe) -> list[RenderableType]:
+    from rich.text import Text
+
+    from curate.cli.terminal import text
+    from curate.engine.session import recipe_text
+
+    lines: list[RenderableType] = []
+    for line in recipe_text(recipe).rstrip().split("\n"):
+        lines.append(text(line, style="bold" if line.startswith("[") else ""))
+    for function in code_of(recipe):
+        lines.append(Text.assemble(("runs code: ", "bold yellow"), text(function)))
+    return [*lines, Text()]
+
+
+def _changes(previews: list[TablePreview], lake: str) -> list[RenderableType]:
+    from rich.text import Text
+
+    from curate.cli.terminal import text
+
+    if not previews:
+        return [text(f"Nothing of it stands in {lake} yet: curate run makes everything.")]
+    lines: list[RenderableType] = [_table(previews)]
+    for preview in previews:
+        for place, fate in preview.sample:
+            style = "green" if fate.startswith("comes back") else "red"
+            lines.append(Text.assemble(f"  {preview.table}  ", text(fate, 100, style), "  ", text(place, 300)))
+    unknown = sum(preview.would_measure for preview in previews)
+    back, gone = sum(table.comes_back for table in previews), sum(table.goes for table in previews)
+    if not (unknown or back or gone):
+        return [*lines, text("A run would change nothing.")]
+    notes = [f"{back:,} would come back", f"{gone:,} would go"]
+    if unknown:
+        notes.append(f"{unknown:,} have to be measured first (kept until then)")
+    return [*lines, text(f"{'; '.join(notes)}.")]
+
+
+def _table(previews: list[TablePreview]) -> RenderableType:
+    from curate.cli.terminal import table
+
+    numbers = ("reach it", "kept", "measure", "come back", "go")
+    made = table("table", *numbers, right=numbers)
+    for preview in previews:
+        counts = (preview.rows, preview.kept, preview.would_measure, preview.comes_back, preview.goes)
+        made.add_row(preview.table, *[f"{count:,}" if count else "" for count in counts])
+    return made

@@ -1,0 +1,58 @@
+"""`curate run`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from curate.cli.options import Json, Lake, Limit, Settings, Workers, read_settings
+
+
+def run(
+    recipe: str = "curate.toml",
+    /,
+    *,
+    lake: Lake = "lake",
+    limit: Limit = 0,
+    settings: Settings = (),
+    workers: Workers = None,
+    no_index: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a recipe's tables and index; only what is missing.
+
+    A run that was stopped or killed goes on where it was. Ctrl-C finishes what is being worked on.
+
+    **Example:**
+
+    ```console
+    $ curate run --limit 100
+    ```
+
+    Parameters
+    ----------
+    recipe
+        The recipe.
+    no_index
+        Stop at the corpus.
+    """
+    from curate.cli.outcome import at_lake, largest_reason, show_outcome
+    from curate.cli.terminal import show_json
+    from curate.cli.whole import run as run_whole
+    from curate.cli.working import working
+
+    overrides = read_settings(settings)
+    with working(f"curate run {recipe}".removesuffix(" curate.toml")) as progress:
+        report = run_whole(
+            recipe, lake=lake, limit=limit, overrides=overrides, workers=workers, index=not no_index, progress=progress
+        )
+    if as_json:
+        show_json(report.model_dump())
+        return
+    if not report.table("corpus").kept:
+        then = f"curate show --dropped {largest_reason(report)}" if largest_reason(report) else "curate show"
+    else:
+        then = 'curate search "How do I ...?"' if report.live else "curate show corpus"
+    where = {"report": report.report_path} if report.report_path else {}
+    show_outcome(report, where=where, then=at_lake(then, lake))

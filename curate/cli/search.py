@@ -1,0 +1,96 @@
+"""`curate search`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from curate.cli.options import Json, Lake, Name
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from indexing.hits import Hit, Hits
+
+_PASSAGE = 1200  # characters shown
+
+
+def search(
+    question: str,
+    /,
+    *,
+    k: int = 3,
+    where: Annotated[str, Parameter(show_default=False)] = "",
+    mode: Literal["hybrid", "dense", "lexical"] = "hybrid",
+    exact: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    lake: Lake = "lake",
+    name: Name = "",
+    as_json: Json = False,
+) -> None:
+    """Ask the live index a question.
+
+    **Example:**
+
+    ```console
+    $ curate search "How do I reset the VPN?" --where "language = 'en'"
+    ```
+
+    Parameters
+    ----------
+    question
+        In your own words.
+    k
+        How many passages.
+    where
+        An SQL condition over the columns of the corpus.
+    mode
+        By meaning, by words, or both.
+    exact
+        Compare the question with every passage.
+    """
+    from curate.cli.terminal import show, show_json
+    from curate.lake.lake import Lake as OpenLake
+    from indexing import open_index
+
+    index = open_index(lake, OpenLake(lake).require(name))
+    hits = index.search(question, k, mode, where or None, exact=exact)
+    if as_json:
+        show_json({
+            "question": question, "index_version": hits.index_version, "corpus_version": hits.corpus_version,
+            "exact": hits.exact, "took_ms": hits.took_ms, "hits": [vars(hit) for hit in hits],
+        })  # fmt: skip
+    else:
+        show(*_answer(question, hits))
+
+
+def _answer(question: str, hits: Hits) -> list[RenderableType]:
+    from curate.cli.terminal import text
+
+    words = [re.escape(word) for word in re.findall(r"\w{3,}", question)]
+    pattern = re.compile(rf"\b(?:{'|'.join(words)})", re.IGNORECASE) if words else None
+    lines: list[RenderableType] = []
+    for hit in hits:
+        lines += _hit(hit, pattern)
+    if not hits:
+        lines.append(text("No passage answers. Try other words, --mode hybrid, or a wider --where."))
+    compared = "exact" if hits.exact else "approximate"
+    found = f"{len(hits)} of index {hits.index_version} over corpus {hits.corpus_version}, {compared}, {hits.took_ms:.0f} ms"
+    return [*lines, text(found, style="dim")]
+
+
+def _hit(hit: Hit, pattern: re.Pattern[str] | None) -> list[RenderableType]:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from curate.cli.terminal import text
+
+    title = text(hit.title or hit.place or hit.document_id, 200, "bold")
+    head = Text.assemble((f"{hit.rank}  ", "bold green"), title, (f"  {hit.score:.3f}", "dim"))
+    place = Text.assemble("   ", text(hit.url or hit.place, 500, "blue"))
+    passage = text(" ".join(hit.text.split()), _PASSAGE)
+    if pattern:
+        for match in pattern.finditer(passage.plain):
+            passage.stylize("bold", *match.span())
+    return [head, place, Padding(passage, (0, 0, 1, 3))]

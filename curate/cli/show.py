@@ -1,0 +1,153 @@
+"""`curate show`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from curate.cli.options import Json, Lake, Name
+from schemas.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    import polars as pl
+    from rich.console import RenderableType
+
+    from curate.lake.lake import Lake as OpenLake
+
+_TEXT = 160  # characters of a text shown
+
+
+def show(
+    table: str = "",
+    /,
+    *,
+    dropped: Annotated[str, Parameter(show_default=False)] = "",
+    limit: int = 10,
+    lake: Lake = "lake",
+    name: Name = "",
+    as_json: Json = False,
+) -> None:
+    """Show what is in a lake, or some rows of a table.
+
+    **Example:**
+
+    ```console
+    $ curate show filtered --dropped langid.wrong_language
+    ```
+
+    Parameters
+    ----------
+    table
+        documents, filtered, deduplicated, corpus. Without it: what the lake holds.
+    dropped
+        Only documents that were dropped for this reason, in any table or in the one named.
+    limit
+        How many rows.
+    """
+    from curate.cli import terminal
+    from curate.lake.lake import Lake as Home
+
+    home = Home(lake)
+    if not table and not dropped:
+        held = _holdings(home)
+        return terminal.show_json(held) if as_json else terminal.show(*_overview(held))
+    name = home.require(name)
+    if table == "corpus" and not dropped:
+        rows = _corpus(home, name, limit)
+    else:
+        rows = _verdicts(home, name, table, dropped, limit)
+    return terminal.show_json(rows) if as_json else terminal.show(*_rows(rows))
+
+
+def _holdings(home: OpenLake) -> list[dict[str, Any]]:
+    """Per name: version, age, documents in the corpus, live index, tables with their rows."""
+    from curate.cli.log import by_run
+
+    runs = by_run(home.runs.log())
+    head = home.head()
+    held = []
+    for name in home.names():
+        mine = [run for run in runs if run["name"] == name]
+        made = [run for run in mine if run["kind"] == "run"] or mine
+        tables = sorted(
+            pin.removeprefix(f"{name}/verdicts/") for pin in head.pins if pin.startswith(f"{name}/verdicts/")
+        )
+        held.append({
+            "name": name, "version": mine[-1]["version"], "at": made[-1]["at"], "documents": mine[-1]["documents"],
+            "live": head.live.get(name, ""), "tables": {table: _counts(home, name, table) for table in tables},
+        })  # fmt: skip
+    return held
+
+
+def _counts(home: OpenLake, name: str, table: str) -> dict[str, int]:
+    import polars as pl
+
+    counted = home.read(name, f"verdicts/{table}").select(rows=pl.len(), kept=pl.col("kept").sum()).collect()
+    return {key: int(value) for key, value in counted.row(0, named=True).items()}
+
+
+def _overview(held: list[dict[str, Any]]) -> list[RenderableType]:
+    from rich.text import Text
+
+    from curate.cli.terminal import table, text
+    from curate.reports.numbers import duration, plural
+
+    lines: list[RenderableType] = []
+    for name in held:
+        age = duration((datetime.now(UTC) - name["at"].astimezone(UTC)).total_seconds())
+        live = f"index {name['live']} is live" if name["live"] else "no index is live"
+        facts = f"  version {name['version']}, {plural(name['documents'] or 0, 'document')}, {live}, made {age} ago"
+        lines.append(Text.assemble(text(name["name"], style="bold"), text(facts)))
+        made = table("table", "documents", "kept", "dropped", right=("documents", "kept", "dropped"))
+        for title, counts in sorted(name["tables"].items(), key=lambda item: -item[1]["rows"]):
+            dropped = counts["rows"] - counts["kept"]
+            made.add_row(text(title), f"{counts['rows']:,}", f"{counts['kept']:,}", f"{dropped:,}")
+        lines.append(made)
+    return lines
+
+
+def _corpus(home: OpenLake, name: str, limit: int) -> list[dict[str, Any]]:
+    rows = home.read(name, "corpus").head(limit).select("id", "place", "title", "language", "text").collect()
+    return [{**row, "text": " ".join(row["text"][: 4 * _TEXT].split())[:_TEXT]} for row in rows.to_dicts()]
+
+
+def _verdicts(home: OpenLake, name: str, table: str, dropped: str, limit: int) -> list[dict[str, Any]]:
+    """Documents with what became of them, in one table or in all."""
+    import polars as pl
+
+    pins = [pin.split("/verdicts/", 1)[1] for pin in home.head().pins if pin.startswith(f"{name}/verdicts/")]
+    tables = [table] if table else pins
+    if table and table not in pins:
+        raise UsageError(f'{name} has no table "{table}".', hint=did_you_mean(table, [*pins, "corpus"]))
+    places = home.read(name, "verdicts/documents").select("id", "place")
+    parts = [
+        home.read(name, f"verdicts/{one}").select(
+            "id", pl.lit(one).alias("table"), "kept", reason=pl.format("{}.{}", "step", "reason")
+        )
+        for one in tables
+    ]
+    rows = pl.concat(parts).with_columns(reason=pl.when(pl.col("kept")).then(pl.lit("")).otherwise("reason"))
+    if dropped:
+        rows = rows.filter(~pl.col("kept"))
+        _check_reason(rows, dropped)
+        rows = rows.filter(pl.col("reason").eq(dropped) | pl.col("reason").str.ends_with(f".{dropped}"))
+    return rows.head(limit).join(places, on="id", how="left", maintain_order="left").collect().to_dicts()
+
+
+def _check_reason(rows: pl.LazyFrame, dropped: str) -> None:
+    reasons = rows.select("reason").unique().collect().get_column("reason").to_list()
+    if not any(reason == dropped or reason.endswith(f".{dropped}") for reason in reasons):
+        raise UsageError(f'Nothing was dropped for "{dropped}".', hint=did_you_mean(dropped, reasons))
+
+
+def _rows(rows: list[dict[str, Any]]) -> list[RenderableType]:
+    from curate.cli.terminal import table, text
+
+    if not rows:
+        return [text("No rows.")]
+    made = table(*[column for column in rows[0] if column != "id"], "id")
+    for row in rows:
+        made.add_row(*[text(value, 300) for key, value in row.items() if key != "id"], text(row["id"]))
+    return [made]

@@ -1,0 +1,128 @@
+"""`curate why`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from curate.cli.options import Json, Lake, Name
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+    from schemas.report import Explanation, RuleOutcome, StepOutcome
+
+
+def why(what: str, /, *, lake: Lake = "lake", name: Name = "", as_json: Json = False) -> None:
+    """Explain why a document is in the corpus or not.
+
+    Shows what every step measured, each rule with its limit and how far the document is from it, and
+    what to write into the recipe to keep it.
+
+    **Example:**
+
+    ```console
+    $ curate why https://docs.acme.example/vpn
+    ```
+
+    Parameters
+    ----------
+    what
+        An id, a URL, or a path (path#17 for a record of a file).
+    """
+    from curate.cli.terminal import show, show_json
+    from curate.engine.explain import explain
+
+    found = explain(lake, name, what)
+    if as_json:
+        show_json(found.model_dump())
+    else:
+        show(*_card(found))
+
+
+def _card(found: Explanation) -> list[RenderableType]:
+    lines: list[RenderableType] = [_verdict(found), *_origin(found)]
+    if found.tables:
+        lines.append(_measured(found))
+    return [*lines, *_advice(found)]
+
+
+def _verdict(found: Explanation) -> Text:
+    from rich.text import Text
+
+    from curate.cli.terminal import text
+
+    title = text(found.title or found.place, 200)
+    if found.kept:
+        return Text.assemble(("kept", "bold green"), "  ", title)
+    if not found.id:
+        return Text.assemble(("no document", "bold red"), f" was made of this page (status {found.status})  ", title)
+    if not found.table:
+        return Text.assemble(("not judged yet", "bold yellow"), "  ", title)
+    by = text(f" by {found.table}.{found.step}: {found.reason}  ")
+    return Text.assemble(("dropped", "bold red"), by, title)
+
+
+def _origin(found: Explanation) -> list[Text]:
+    from rich.text import Text
+
+    from curate.cli.terminal import text
+
+    fetched = f"{found.status} at {found.fetched_at}" if found.fetched_at else ""
+    twin = " ".join(filter(None, [found.duplicate_url or found.duplicate_of, found.duplicate_title]))
+    facts = {
+        "id": found.id, "place": found.place, "url": found.url if found.url != found.place else "", "source": found.source,
+        "license": found.license, "fetched": fetched, "problem": found.fetch_error or found.message,
+        "duplicate of": f"{twin}, similarity {found.similarity:.3f}" if twin else "",
+    }  # fmt: skip
+    return [
+        Text.assemble((f"  {what:<12}  ", "dim"), text(value, 500)) for what, value in facts.items() if value
+    ]
+
+
+def _measured(found: Explanation) -> Table:
+    """One line for every step with what it measured, and one for each of its rules."""
+    from curate.cli.terminal import table, text
+
+    made = table("step", "rule", "value", "margin", right=("value", "margin"))
+    for outcome in found.tables:
+        for step in outcome.steps:
+            name = text(f"{outcome.table}.{step.step}", 60)
+            made.add_row(name, text(_measures(step), 400, "dim"), "", "")
+            for rule in step.rules:
+                _add_rule(made, rule)
+    return made
+
+
+def _measures(step: StepOutcome) -> str:
+    from curate.reports.numbers import number
+
+    shown = {
+        name: number(value) if isinstance(value, float | int) and not isinstance(value, bool) else str(value)
+        for name, value in step.measures.items()
+    }
+    return ", ".join(f"{name} {value}" for name, value in shown.items())
+
+
+def _add_rule(made: Table, rule: RuleOutcome) -> None:
+    from curate.cli.terminal import text
+    from curate.reports.numbers import number
+
+    style = "bold red" if rule.failed else ""
+    values = ", ".join(f"{limit.column} {number(limit.value)}" for limit in rule.limits)
+    margins = ", ".join(f"{'+' if limit.margin > 0 else ''}{number(limit.margin)}" for limit in rule.limits)
+    made.add_row("", text(f"{rule.reason}: {rule.rule}", 400), text(values), text(margins), style=style)
+
+
+def _advice(found: Explanation) -> list[Text]:
+    from rich.text import Text
+
+    from curate.cli.terminal import text
+
+    lines: list[Text] = []
+    for title, advice in (("to keep it", found.to_keep), ("to see the effect first", found.to_preview)):
+        if advice:
+            lines.append(Text(title, style="dim"))
+            lines += [Text.assemble("  ", text(line)) for line in advice.split("\n")]
+    return lines

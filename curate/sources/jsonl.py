@@ -1,0 +1,223 @@
+"""JSON lines, plain or compressed, and JSON files: one record per line, or per element of the array.
+
+Each line is parsed on its own by jiter (pydantic's JSON parser; 2 to 4 times `json.loads`), so a broken
+line costs only itself. Columnar JSON readers were measured too: for texts of some kilobytes they gain
+nothing, and they fill in the columns that other lines have.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+from pydantic_core import from_json
+
+from curate.sources.record import MAX_ROWS, Columns, Fault, Read, Slice, fault, from_rows, resolve
+
+MAX_LINE = 64_000_000  # bytes; a longer line is a fault, and never in memory as a whole
+MAX_JSON = 256_000_000  # bytes of a .json file that is one array or object
+_BLOCK = 8_000_000
+_SAMPLE = 100  # lines whose names say what columns a file has
+_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+_TOO_LONG = b"too long"  # told by identity: the beginning of a line that is thrown away
+_BOM = b"\xef\xbb\xbf"
+
+
+def split(path: Path, target_bytes: int) -> list[Slice]:
+    """Slices of about `target_bytes` that begin and end at line ends; compressed files are one slice."""
+    if path.suffix in _COMPRESSIONS:
+        return [Slice(str(path), "jsonl")]
+    slices: list[Slice] = []
+    start = first = position = lines = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            if position + len(block) - start >= target_bytes and (end := block.rfind(b"\n") + 1):
+                head = block[:end].count(b"\n")
+                slices.append(Slice(str(path), "jsonl", start, position + end, first))
+                start, first = position + end, lines + head
+            lines += block.count(b"\n")
+            position += len(block)
+    if start < position or not slices:
+        slices.append(Slice(str(path), "jsonl", start, -1, first))
+    return slices
+
+
+def read(piece: Slice, columns: Columns) -> Iterator[Read]:
+    """The records of a slice of JSON lines.
+
+    Ordinals count lines, blank ones too, so that record n is line n + 1. Characters that are not UTF-8
+    become U+FFFD; a line that is no JSON object is a fault.
+
+    Raises:
+        SourceError: the text column is in none of the file's first 100 records.
+    """
+    roles = _roles(piece.path, columns)
+    for first, lines in _blocks(piece):
+        rows, ordinals, faults = _parse(lines, first)
+        yield from_rows(rows, ordinals, roles, faults)
+
+
+def _roles(path: str, columns: Columns) -> dict[str, str]:
+    names: dict[str, None] = {}
+    for first, lines in _blocks(Slice(path, "jsonl")):
+        rows, _, _ = _parse(lines[:_SAMPLE], first)
+        for row in rows:
+            names |= dict.fromkeys(row)
+        if rows:
+            break
+    return resolve(columns, list(names), path, all_known=False) if names else {"text": "text", **columns}
+
+
+def _parse(
+    lines: Sequence[bytes | Fault], first: int
+) -> tuple[list[dict[str, Any]], Sequence[int], list[Fault]]:
+    """The lines' objects with their ordinals, and a fault for each line that is none."""
+    try:
+        values = [from_json(line) for line in lines]  # type: ignore[arg-type]
+        if set(map(type, values)) == {dict}:
+            return values, range(first, first + len(lines)), []
+    except (ValueError, TypeError):  # TypeError: the line is a fault already
+        pass
+    rows, ordinals, faults = [], [], []
+    for ordinal, line in enumerate(lines, first):
+        value = line if isinstance(line, Fault) else _carefully(line, ordinal) if line.strip() else None
+        if isinstance(value, dict):
+            rows.append(value)
+            ordinals.append(ordinal)
+        elif isinstance(value, Fault):
+            faults.append(value)
+        elif isinstance(line, bytes) and line.strip():
+            faults.append(
+                Fault(
+                    ordinal,
+                    "error:read",
+                    f"Line {ordinal + 1}: expected a JSON object, found {_kind(value)}.",
+                )
+            )
+    return rows, ordinals, faults
+
+
+def _carefully(line: bytes, ordinal: int) -> Any:
+    """The line's value, also where jiter refuses: a byte order mark, bytes that are no UTF-8, half a
+    surrogate pair; else a fault."""
+    with suppress(ValueError):
+        return from_json(line)
+    text = line.removeprefix(_BOM).decode("utf-8", "replace")
+    try:
+        row = json.loads(text)
+    except json.JSONDecodeError as error:
+        return Fault(ordinal, "error:read", f"Line {ordinal + 1}: {error.msg} at column {error.pos + 1}.")
+    except (RecursionError, ValueError):  # ValueError: an integer of more than 4,300 digits
+        return Fault(ordinal, "error:read", f"Line {ordinal + 1}: nested too deep, or a number too long.")
+    whole = json.dumps(row, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return json.loads(whole)
+
+
+def _kind(value: Any) -> str:
+    return {list: "an array", str: "a string", bool: "a Boolean", type(None): "null"}.get(
+        type(value), "a number"
+    )
+
+
+def _blocks(piece: Slice) -> Iterator[tuple[int, list[bytes | Fault]]]:
+    """(ordinal, lines) of at most 5,000 lines; a stream that breaks off ends in a fault."""
+    ordinal = piece.first
+    try:
+        with _open(piece) as stream:
+            for lines in _lines(stream, piece.stop - piece.start if piece.stop >= 0 else None):
+                for start in range(0, len(lines), MAX_ROWS):
+                    part = [
+                        _too_long(ordinal + index) if line is None else line
+                        for index, line in enumerate(lines[start : start + MAX_ROWS])
+                    ]
+                    yield ordinal, part
+                    ordinal += len(part)
+    except (OSError, pa.ArrowInvalid) as error:
+        yield ordinal, [Fault(ordinal, "error:read", f"Line {ordinal + 1}: {_cause(error)}")]
+
+
+def _too_long(ordinal: int) -> Fault:
+    return Fault(ordinal, "error:read", f"Line {ordinal + 1} is longer than {MAX_LINE:,} bytes.")
+
+
+def _cause(error: Exception) -> str:
+    text = str(error).split("\n")[0]
+    return (
+        "the compressed file ends too early (an unfinished download?)." if "Truncated" in text else f"{text}."
+    )
+
+
+def _open(piece: Slice) -> Any:
+    compression = _COMPRESSIONS.get(Path(piece.path).suffix)
+    if compression:
+        return pa.input_stream(piece.path, compression=compression)
+    file = Path(piece.path).open("rb")  # noqa: SIM115 - the caller closes it
+    file.seek(piece.start, os.SEEK_SET)
+    return file
+
+
+def _lines(stream: BinaryIO, size: int | None) -> Iterator[list[bytes | None]]:
+    """Blocks of lines without their ends; None for a line that is too long. Reads `size` bytes at most."""
+    rest: list[bytes] = []  # parts of the line that goes on in the next block
+    while size is None or size > 0:
+        block = stream.read(_BLOCK if size is None else min(_BLOCK, size))
+        if not block:
+            break
+        size = None if size is None else size - len(block)
+        lines: list[bytes | None] = list(block.split(b"\n"))
+        rest.append(lines[0] or b"")
+        if len(lines) > 1:
+            lines[0] = _whole(rest)
+            rest = [lines.pop() or b""]
+            yield lines
+        elif sum(map(len, rest)) > MAX_LINE:
+            rest = [_TOO_LONG]
+    if any(rest):
+        yield [_whole(rest)]
+
+
+def _whole(parts: list[bytes]) -> bytes | None:
+    return None if parts[0] is _TOO_LONG else b"".join(parts)
+
+
+def read_json(piece: Slice, columns: Columns) -> Iterator[Read]:
+    """The records of a .json file: of its array, its lines, or the one object that it is.
+
+    Raises:
+        SourceError: the text column is missing.
+    """
+    with _open(piece) as stream:
+        data = stream.read(MAX_JSON + 1)
+    start = data.removeprefix(_BOM).lstrip()[:1]
+    first_line = data.removeprefix(_BOM).lstrip().split(b"\n", 1)[0]
+    if start != b"[" and isinstance(_carefully(first_line, 0), dict):
+        yield from read(piece, columns)
+        return
+    if len(data) > MAX_JSON:
+        yield fault(
+            0,
+            "error:read",
+            f"A JSON file that is one value may have {MAX_JSON:,} bytes; make it JSON lines: jq -c '.[]'",
+        )
+        return
+    value = _carefully(data, 0)
+    if isinstance(value, Fault):
+        yield fault(0, value.reason, value.message.replace("Line 1: ", ""))
+        return
+    rows = value if isinstance(value, list) else [value]
+    names = {name: None for row in rows[:_SAMPLE] if isinstance(row, dict) for name in row}
+    roles = resolve(columns, list(names), piece.path, all_known=False)
+    for start in range(0, len(rows), MAX_ROWS):
+        part = list(enumerate(rows[start : start + MAX_ROWS], start))
+        faults = [
+            Fault(ordinal, "error:read", f"Element {ordinal + 1}: expected an object, found {_kind(row)}.")
+            for ordinal, row in part
+            if not isinstance(row, dict)
+        ]
+        good = [(ordinal, row) for ordinal, row in part if isinstance(row, dict)]
+        yield from_rows([row for _, row in good], [ordinal for ordinal, _ in good], roles, faults)

@@ -1,0 +1,66 @@
+"""The strings of a JSON text as one text for the detectors, and the JSON with what they replaced.
+
+Only string literals and whole numbers that change are written anew; every other byte stays, so the JSON
+stays valid whatever its depth and however its numbers are written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import NamedTuple
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*')
+_APART = "\0"  # no detector reads across it
+_WORD_BREAK = re.compile(r"[_\-. ]+|(?<=[a-z])(?=[A-Z])")
+
+
+class Piece(NamedTuple):
+    """A string or whole number at json[start:end], with the words that its key puts before it."""
+
+    start: int
+    end: int
+    prefix: str
+    value: str
+
+
+def pieces(text: str) -> list[Piece] | None:
+    """The strings and whole numbers of a JSON object or array in order, keys included; None if it is none."""
+    try:
+        if not isinstance(json.loads(text), dict | list):
+            return None
+    except (ValueError, RecursionError):
+        return None
+    found, prefix = [], ""
+    for match in _TOKEN.finditer(text):
+        token = match.group()
+        if token[0] == '"':
+            # A lone surrogate is valid JSON, but no text.
+            value = json.loads(token).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        elif token.isdigit():
+            value = token
+        else:
+            continue
+        is_key = text[match.end() : match.end() + 8].lstrip().startswith(":")
+        found.append(Piece(match.start(), match.end(), "" if is_key else prefix, value.replace(_APART, " ")))
+        if is_key:
+            words = _WORD_BREAK.sub(" ", value)
+            # Words only, so that the prefix itself never changes.
+            prefix = f"{words}: " if words.replace(" ", "").isalpha() and len(words) < 32 else ""
+    return found
+
+
+def joined(found: list[Piece]) -> str:
+    """One text of all pieces, so that equal values get equal placeholders throughout the JSON."""
+    return _APART.join(piece.prefix + piece.value for piece in found)
+
+
+def rebuilt(text: str, found: list[Piece], redacted: str) -> str:
+    """The JSON text with the pieces that differ in the redacted form of their joined text."""
+    out, at = [], 0
+    for piece, part in zip(found, redacted.split(_APART), strict=True):
+        value = part.removeprefix(piece.prefix)
+        if value != piece.value:
+            out += [text[at : piece.start], json.dumps(value, ensure_ascii=False)]
+            at = piece.end
+    return "".join([*out, text[at:]])

@@ -1,0 +1,201 @@
+"""The tables after `corpus`: chunks, vectors, and the index that goes live through its gates.
+
+Chunks are keyed by the text they were cut from, vectors by the text they embed, so an unchanged passage is
+never cut or embedded again.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from curate.engine.session import Session
+from curate.engine.shard import plan_shards, read_texts
+from curate.engine.workers import raise_if_stopped
+from curate.lake.content import Content, new_file
+from curate.lake.digest import content_digest, digest_column, digest_json
+from curate.lake.parquet import write_parquet
+from curate.lake.runs import Head
+from indexing.chunkers import chunk
+from indexing.embedder import Embedder, language_warning, open_embedder
+from schemas.errors import IndexingError
+from schemas.index import IndexOptions
+from schemas.report import TableReport
+from schemas.tables import TABLES
+
+CHUNK_VERSION = 1  # goes up when chunks of the same text change
+_CHUNKS, _VECTORS = TABLES["chunks"].schema, TABLES["vectors"].schema
+_EMBED_AT_ONCE = 4_096  # passages between two commits
+
+
+def make_index(session: Session) -> None:
+    """Cut, embed, build, judge, and put live: each only what is new."""
+    options = session.plan.recipe.index
+    if options is None:
+        raise IndexingError("The recipe has no [index].", hint="Add the line [index] to the recipe.")
+    base = session.lake.head()
+    corpus = corpus_rows(session, base)
+    if corpus.is_empty():
+        session.progress.say("The corpus is empty: there is nothing to index.")
+        return
+    embedder = open_embedder(
+        options.embedder,
+        query_prompt=options.query_prompt,
+        passage_prompt=options.passage_prompt,
+        dtype=options.dtype,
+    )
+    chunks, chunk_fingerprint = _make_chunks(session, corpus, options, embedder)
+    _make_vectors(session, corpus, chunks, chunk_fingerprint, embedder)
+    from indexing.candidate import make_candidate
+
+    make_candidate(session, base, corpus, chunks, chunk_fingerprint, embedder, options)
+
+
+def corpus_rows(session: Session, head: Head) -> pl.DataFrame:
+    """The corpus without its texts, with where each lies (file, row), in order of source and place."""
+    state = session.lake.state(session.name, "corpus")
+    files = sorted(str(state.folder / name) for name in state.files(head.pins.get(session.key("corpus"))))
+    if not files:
+        return pl.DataFrame()
+    scan = pl.scan_parquet(files, glob=False, include_file_paths="file", missing_columns="insert")
+    rows = scan.drop("text", "extra", "redactions").collect()
+    rows = rows.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64).over("file"), chars=pl.lit(4_000))
+    return rows.sort("source", "place", "id")
+
+
+def _make_chunks(
+    session: Session, corpus: pl.DataFrame, options: IndexOptions, embedder: Embedder
+) -> tuple[Content, str]:
+    """Cut texts that were never cut."""
+    begun, report = time.perf_counter(), TableReport(table="chunks")
+    fingerprint = chunk_fingerprint(options, embedder)
+    content = session.lake.content("chunks", fingerprint)
+    appender = content.append()
+    texts = corpus.unique("text_digest", keep="first", maintain_order=True)
+    missing = texts.join(appender.known.to_frame("text_digest"), on="text_digest", how="anti").sort(
+        "file", "row"
+    )
+    session.progress.start("chunks", len(corpus))
+    session.progress.advance("chunks", len(corpus) - len(missing))
+    for start, stop in plan_shards(missing):
+        raise_if_stopped()
+        part = missing.slice(start, stop - start)
+        rows = _chunk_rows(part, chunk(read_texts(part), options, embedder))
+        if len(rows):
+            report.measured += appender.add(_write(content, rows))
+        session.progress.advance("chunks", len(part))
+    content.compact()
+    report.rows = report.kept = _standing_chunks(content, corpus).select(pl.len()).collect().item()
+    report.reused = report.rows - report.measured
+    report.bytes_written, report.seconds = appender.bytes, time.perf_counter() - begun
+    warning = language_warning(embedder, dict(corpus.get_column("language").value_counts().iter_rows()))
+    if warning:
+        report.notes.append(warning)
+    session.report.tables.append(report)
+    session.progress.finish(report)
+    return content, fingerprint
+
+
+def chunk_fingerprint(options: IndexOptions, embedder: Embedder) -> str:
+    """Digest of all that passages depend on beside the text."""
+    tokenizer = digest_json(embedder.tokenizer.to_str())
+    cut = {"chunker": options.chunker, "tokens": options.chunk_tokens, "overlap": options.overlap}
+    return digest_json([CHUNK_VERSION, cut, tokenizer, embedder.passage_prompt])
+
+
+def _chunk_rows(texts: pl.DataFrame, cut: pa.Table) -> pa.Table:
+    keys = texts.get_column("text_digest").gather(cut.column("row").to_numpy()).to_arrow()
+    columns = {"key": keys, "embed_key": digest_column(cut.column("text"))}
+    columns.update({name: cut.column(name) for name in ("ordinal", "start", "end", "tokens", "text")})
+    return pa.table([columns[field.name].cast(field.type) for field in _CHUNKS], schema=_CHUNKS)
+
+
+def _standing_chunks(content: Content, corpus: pl.DataFrame) -> pl.LazyFrame:
+    """Chunks of every document of the corpus, in its order; a text that stands twice has its chunks twice."""
+    scan = content.scan().rename({"key": "text_digest"})
+    return corpus.lazy().drop("file", "row", "chars").join(scan, on="text_digest", maintain_order="left")
+
+
+def _make_vectors(
+    session: Session, corpus: pl.DataFrame, chunks: Content, chunk_fingerprint: str, embedder: Embedder
+) -> None:
+    """Embed passages that were never embedded."""
+    begun, report = time.perf_counter(), TableReport(table="vectors")
+    content = session.lake.content("vectors", embedder.fingerprint)
+    appender = content.append()
+    standing = (
+        _standing_chunks(chunks, corpus)
+        .select("embed_key", "text", "tokens")
+        .unique("embed_key", keep="first", maintain_order=True)
+    )
+    missing = standing.join(
+        appender.known.to_frame("embed_key").lazy(), on="embed_key", how="anti", maintain_order="left"
+    ).collect()
+    total = standing.select(pl.len()).collect().item()
+    session.progress.start("vectors", total)
+    session.progress.advance("vectors", total - len(missing))
+    # Neighbours in length share batches; the order has no influence on a vector.
+    for part in missing.sort("tokens").iter_slices(_EMBED_AT_ONCE):
+        raise_if_stopped()
+        vectors = embedder.embed(part.get_column("text").to_list())
+        report.measured += appender.add(_write(content, vector_rows(part.get_column("embed_key"), vectors)))
+        session.progress.advance("vectors", len(part))
+    content.compact()
+    report.rows = report.kept = total
+    report.reused = total - len(missing)
+    report.bytes_written, report.seconds = appender.bytes, time.perf_counter() - begun
+    session.report.tables.append(report)
+    session.progress.finish(report)
+
+
+def vector_rows(keys: pl.Series, vectors: np.ndarray) -> pa.Table:
+    """Rows of the table `vectors`."""
+    plain = np.ascontiguousarray(vectors, dtype="<f4")
+    offsets = np.arange(len(plain) + 1, dtype=np.int64) * plain.shape[1] * 4
+    binary = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(plain), [None, pa.py_buffer(offsets), pa.py_buffer(plain.tobytes())]
+    )
+    return pa.table([keys.to_arrow().cast(pa.string()), binary], schema=_VECTORS)
+
+
+def standing_vectors(content: Content, keys: pl.Series, dimension: int) -> np.ndarray:
+    """Vectors of passages by their embed_key: float32 (n, dimension)."""
+    wanted = keys.to_frame("key").lazy()
+    stored = content.scan().join(wanted.unique(), on="key", how="semi").collect()
+    joined = (
+        keys.to_frame("key").join(stored, on="key", how="left", maintain_order="left").get_column("vector")
+    )
+    if joined.null_count():
+        raise IndexingError(
+            f"{joined.null_count()} passages have no vector.",
+            hint="Run curate run again; if it persists: curate lake verify.",
+        )
+    binary = (
+        pa.concat_arrays(joined.to_arrow().cast(pa.large_binary()).chunks)
+        if isinstance(joined.to_arrow(), pa.ChunkedArray)
+        else joined.to_arrow().cast(pa.large_binary())
+    )
+    return np.frombuffer(binary.buffers()[2] or b"", dtype="<f4").reshape(-1, dimension)
+
+
+def _write(content: Content, rows: pa.Table) -> Path:
+    file = new_file(content.folder)
+    write_parquet(rows, content.schema, file)
+    return file
+
+
+def chunk_table(content: Content, corpus: pl.DataFrame) -> pl.DataFrame:
+    """The chunk table of an index version: one row per passage with all that a hit tells."""
+    rows = _standing_chunks(content, corpus).sort("source", "place", "id", "ordinal").collect()
+    return rows.rename({"id": "document_id"}).with_columns(
+        chunk_id=pl.format("{}-{}", "document_id", "ordinal")
+    )
+
+
+def index_digest(chunks: pl.DataFrame) -> str:
+    """Content digest of an index: over passages and their documents."""
+    return content_digest(chunks.select("document_id", "embed_key", "ordinal"))
