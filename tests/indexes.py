@@ -67,10 +67,14 @@ class TinyEmbedder:
         )
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
-    @functools.cache
     def direction(self, word):
-        seed = int.from_bytes(hashlib.sha256((self.salt + word).encode()).digest()[:8], "little")
-        return np.random.default_rng(seed).normal(size=self.dimension)
+        return _direction(self.salt + word)
+
+
+@functools.cache
+def _direction(word):
+    seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "little")
+    return np.random.default_rng(seed).normal(size=TinyEmbedder.dimension)
 
 
 EMBEDDER = TinyEmbedder()

@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import lzma
+import os
 import re
 import time
 from pathlib import Path
@@ -19,8 +20,9 @@ from curate.text.pii.card import luhn
 from curate.text.pii.iban import mod97
 
 DEFAULT = AnonymizeOptions()
-LABELLED = Path("/work/shared/data/files/pii.jsonl.xz")
-SITE = Path("/tmp/site")
+# Labelled data is not in the repository: a folder with pii.jsonl.xz (presidio-research) and site/ (example site).
+DATA = Path(os.environ.get("CURATE_TEST_DATA", "data-for-tests"))
+LABELLED, SITE = DATA / "pii.jsonl.xz", DATA / "site"
 
 
 def measured(*texts, **options):

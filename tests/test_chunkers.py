@@ -1,5 +1,7 @@
 """Cutting texts into passages: exact places, nothing lost, nothing that the embedder would cut off."""
 
+from itertools import pairwise
+
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -165,7 +167,7 @@ def test_a_hash_in_code_is_no_heading():
 
 def test_overlap_repeats_the_end_of_the_passage_before():
     rows = cut(" ".join(f"w{i}" for i in range(400)), chunker="tokens", chunk_tokens=100, overlap=20)
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in pairwise(rows):
         repeated = before["end"] - after["start"]
         assert (
             0 < len(MINILM.tokenizer.encode(before["text"][-repeated:], add_special_tokens=False).ids) <= 20

@@ -30,7 +30,10 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "site"
 
 def run(job):
     """Rows by URL, bodies by key, and the end."""
-    events = list(crawl(job))
+    return read(list(crawl(job)))
+
+
+def read(events):
     assert isinstance(events[-1], CrawlEnd)
     rows = {row["url"].removeprefix(HOST): row for row in rows_of(events, "fetches")}
     return rows, {page["key"]: page for page in rows_of(events, "pages")}, events[-1]
@@ -97,16 +100,15 @@ class Crawled:
                 for path, page in a_site(other.url).items()
             }
             other.pages |= {"/page": Page("<p>allowed elsewhere"), "/landing": Page("<p>landed")}
-            started = time.monotonic()
-            self.rows, self.bodies, self.end = run(
-                job(
-                    folder, site, crawl="c1", allow=["/*", f"{other.url}*"], deny=["*elsewhere*"],
-                    allow_private=["127.0.0.0/8"], max_bytes=20_000, delay=0,
-                    headers={"Authorization": SECRET, "X-Key": "k-12345"}, cookies={"visit": "v-12345"},
-                    secrets=[SECRET, "k-12345"],
-                )
+            asked = job(
+                folder, site, crawl="c1", allow=["/*", f"{other.url}*"], deny=["*elsewhere*"],
+                allow_private=["127.0.0.0/8"], max_bytes=20_000, delay=0,
+                headers={"Authorization": SECRET, "X-Key": "k-12345"}, cookies={"visit": "v-12345"},
+                secrets=[SECRET, "k-12345"],
             )  # fmt: skip
-            self.seconds = time.monotonic() - started
+            self.events = list(crawl(asked))
+        self.folder = folder
+        self.rows, self.bodies, self.end = read(self.events)
 
     def body(self, path):
         return self.bodies[self.rows[path]["page"]]["body"]
@@ -227,18 +229,16 @@ def test_rows_and_messages_hold_no_secrets(crawled):
         assert secret not in said
 
 
-def test_files_have_the_schemas_of_the_lake_and_no_statistics(tmp_path):
-    with serve({"/": links("/b"), "/b": "<p>b"}) as site:
-        events = list(crawl(job(tmp_path, site)))
-    (shard,) = [event for event in events if isinstance(event, Shard)]
-    assert (shard.pages_rows, shard.fetches_rows) == (2, 2)
+def test_files_have_the_schemas_of_the_lake_and_no_statistics(crawled):
+    (shard,) = [event for event in crawled.events if isinstance(event, Shard)]
+    assert (shard.pages_rows, shard.fetches_rows) == (len(crawled.bodies), len(crawled.rows))
     for table in ("pages", "fetches"):
         file = pq.ParquetFile(getattr(shard, table))
         assert file.schema_arrow.equals(TABLES[table].schema)
         columns = file.metadata.row_group(0)
         assert not any(columns.column(n).is_stats_set for n in range(columns.num_columns))
-    assert {path.name for path in tmp_path.iterdir()} == {shard.pages.name, shard.fetches.name}
-    assert any(isinstance(event, Progress) for event in events)
+    assert {path.name for path in crawled.folder.iterdir()} == {shard.pages.name, shard.fetches.name}
+    assert any(isinstance(event, Progress) for event in crawled.events)
 
 
 def known_file(path, rows):
@@ -335,6 +335,7 @@ def test_what_cannot_be_crawled_is_said_before_anything_starts(tmp_path, monkeyp
         crawl(CrawlJob(source="docs", urls=[HOST], folder=str(tmp_path)))
 
 
+@pytest.mark.slow
 def test_a_site_that_is_down_is_an_error(tmp_path):
     with serve({}) as site:
         address = site.address

@@ -199,7 +199,7 @@ def test_a_broken_line_is_a_row_and_the_rest_is_kept(tmp_path):
     assert report.table("documents").rows == 31
     failure = report.table("documents").failures[0]
     assert (failure.reason, failure.place) == ("error:read", "docs.jsonl#31")
-    assert "line 31" in failure.message
+    assert "Line 31" in failure.message
     assert run(recipe).table("documents").rows == 31  # it is still told when nothing is read again
 
 

@@ -63,72 +63,6 @@ NOTATIONS = (
 )  # fmt: skip
 
 
-def test_no_way_leads_inside(tmp_path, monkeypatch):
-    made_up_names(
-        monkeypatch,
-        public_example=[["127.0.0.2"]],
-        internal_example=[["127.0.0.1"]],
-        mixed_example=[["127.0.0.1", "127.0.0.2"]],
-        rebind_example=[["127.0.0.2"], ["127.0.0.1"]],
-    )
-    close = {"Connection": "close"}
-    pages = {
-        "/to-literal": None, "/to-name": None, "/to-file": redirect("file:///etc/hostname"),
-        "/mixed": Page("<p>public", headers=close), "/first": Page("<p>public", headers=close),
-        "/second": Page("<p>public", headers=close),
-    }  # fmt: skip
-    with serve(pages, host="127.0.0.2") as public, serve({"*": "secret"}, port=public.port) as internal:
-        port = public.port
-        inside = [f"http://{notation}:{port}/" for notation in NOTATIONS]
-        public.pages["/to-literal"] = redirect(f"http://127.0.0.1:{port}/redirected")
-        public.pages["/to-name"] = redirect(f"http://internal.example:{port}/redirected", 307)
-        public.pages["/"] = Page(
-            links(
-                *inside, "/to-literal", "/to-name", "/to-file", f"http://mixed.example:{port}/mixed",
-                f"http://rebind.example:{port}/first", f"http://rebind.example:{port}/second",
-                "file:///etc/hostname", "ftp://internal.example/x", "data:text/html,x", "//169.254.169.254/latest",
-            ),
-            headers=close,
-        )  # fmt: skip
-        monkeypatch.setenv("http_proxy", internal.url)
-        monkeypatch.setenv("HTTPS_PROXY", internal.url)
-        end, rows = run(tmp_path, f"http://public.example:{port}/", "127.0.0.2/32")
-
-    assert internal.connections == 0
-    stored = {url for url, row in rows.items() if row["page"]}
-    assert {f"http://public.example:{port}/", f"http://mixed.example:{port}/mixed"} < stored
-    # The name that changes its address: one of its two pages came, by the address that was looked at.
-    assert len(stored) == 3
-    refused = [row for row in rows.values() if "a private address" in row["error"]]
-    assert f"http://internal.example:{port}/" in {row["url"] for row in refused}
-    assert f"http://internal.example:{port}/redirected" in {row["url"] for row in refused}
-    assert "http://169.254.169.254/latest" in {row["url"] for row in refused}
-    assert {row["status"] for row in refused} == {0}
-    assert all(url.startswith("http://") for url in rows)
-    assert end.refused["internal.example"] == ["127.0.0.1"]
-    assert any('allow_private = ["internal.example"]' in note for note in end.notes)
-
-
-def run(tmp_path, url, allow_private, **options):
-    job = CrawlJob(
-        source="site", urls=[url], folder=str(tmp_path), allow=["*"], allow_private=[allow_private],
-        **{"robots": False, "sitemap": False, **options},
-    )  # fmt: skip
-    events = list(crawl(job))
-    assert isinstance(events[-1], CrawlEnd)
-    return events[-1], {row["url"]: row for row in rows_of(events, "fetches")}
-
-
-def test_a_private_site_is_refused_with_the_line_to_add(tmp_path):
-    with serve({"/": "<p>secret"}) as internal, pytest.raises(SourceError) as error:
-        list(
-            crawl(CrawlJob(source="wiki", urls=[f"http://localhost:{internal.port}/"], folder=str(tmp_path)))
-        )
-    assert internal.connections == 0
-    assert "localhost is 127.0.0.1, a private address" in error.value.message.replace("::1", "127.0.0.1")
-    assert 'under [sources.wiki]: allow_private = ["localhost"]' in error.value.hint
-
-
 def certificate(tmp_path, host):
     """A self-signed certificate for an address: one file with certificate and key."""
     from cryptography import x509
@@ -180,17 +114,78 @@ def tls_site(tmp_path):
     server = HTTPServer(("127.0.0.2", 0), Handler)
     server.handle_error = lambda *args: None
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     yield f"https://127.0.0.2:{server.server_address[1]}/", file
     server.shutdown()
     server.server_close()
 
 
-def test_certificates_are_verified(tmp_path, tls_site):
-    url, _ = tls_site
-    with pytest.raises(SourceError, match="its TLS certificate is not trusted"):
-        run(tmp_path, url, "127.0.0.2")
+def test_no_way_leads_inside(tmp_path, monkeypatch, tls_site):
+    made_up_names(
+        monkeypatch,
+        public_example=[["127.0.0.2"]],
+        internal_example=[["127.0.0.1"]],
+        mixed_example=[["127.0.0.1", "127.0.0.2"]],
+        rebind_example=[["127.0.0.2"], ["127.0.0.1"]],
+    )
+    close = {"Connection": "close"}
+    pages = {
+        "/to-literal": None, "/to-name": None, "/to-file": redirect("file:///etc/hostname"),
+        "/mixed": Page("<p>public", headers=close), "/first": Page("<p>public", headers=close),
+        "/second": Page("<p>public", headers=close),
+    }  # fmt: skip
+    with serve(pages, host="127.0.0.2") as public, serve({"*": "secret"}, port=public.port) as internal:
+        port = public.port
+        inside = [f"http://{notation}:{port}/" for notation in NOTATIONS]
+        public.pages["/to-literal"] = redirect(f"http://127.0.0.1:{port}/redirected")
+        public.pages["/to-name"] = redirect(f"http://internal.example:{port}/redirected", 307)
+        public.pages["/"] = Page(
+            links(
+                *inside, "/to-literal", "/to-name", "/to-file", f"http://mixed.example:{port}/mixed",
+                f"http://rebind.example:{port}/first", f"http://rebind.example:{port}/second",
+                tls_site[0], "file:///etc/hostname", "ftp://internal.example/x", "data:text/html,x", "//169.254.169.254/latest",
+            ),
+            headers=close,
+        )  # fmt: skip
+        monkeypatch.setenv("http_proxy", internal.url)
+        monkeypatch.setenv("HTTPS_PROXY", internal.url)
+        end, rows = run(tmp_path, f"http://public.example:{port}/", "127.0.0.2/32")
+
+    assert internal.connections == 0
+    stored = {url for url, row in rows.items() if row["page"]}
+    assert {f"http://public.example:{port}/", f"http://mixed.example:{port}/mixed"} < stored
+    # The name that changes its address: one of its two pages came, by the address that was looked at.
+    assert len(stored) == 3
+    refused = [row for row in rows.values() if "a private address" in row["error"]]
+    assert f"http://internal.example:{port}/" in {row["url"] for row in refused}
+    assert f"http://internal.example:{port}/redirected" in {row["url"] for row in refused}
+    assert "http://169.254.169.254/latest" in {row["url"] for row in refused}
+    assert {row["status"] for row in refused} == {0}
+    assert "its TLS certificate is not trusted" in rows.pop(tls_site[0])["error"]
+    assert all(url.startswith("http://") for url in rows)
+    assert end.refused["internal.example"] == ["127.0.0.1"]
+    assert any('allow_private = ["internal.example"]' in note for note in end.notes)
+
+
+def run(tmp_path, url, allow_private, **options):
+    job = CrawlJob(
+        source="site", urls=[url], folder=str(tmp_path), allow=["*"], allow_private=[allow_private],
+        **{"robots": False, "sitemap": False, **options},
+    )  # fmt: skip
+    events = list(crawl(job))
+    assert isinstance(events[-1], CrawlEnd)
+    return events[-1], {row["url"]: row for row in rows_of(events, "fetches")}
+
+
+def test_a_private_site_is_refused_with_the_line_to_add(tmp_path):
+    with serve({"/": "<p>secret"}) as internal, pytest.raises(SourceError) as error:
+        list(
+            crawl(CrawlJob(source="wiki", urls=[f"http://localhost:{internal.port}/"], folder=str(tmp_path)))
+        )
+    assert internal.connections == 0
+    assert "localhost is 127.0.0.1, a private address" in error.value.message.replace("::1", "127.0.0.1")
+    assert 'under [sources.wiki]: allow_private = ["localhost"]' in error.value.hint
 
 
 @pytest.mark.slow

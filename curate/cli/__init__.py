@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # curate log | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:  # noqa: BLE001 - the last place where a person can still be told
+    except Exception as error:  # the last place where a person can still be told
         if debug:
             raise
         return _explain(error)

@@ -35,7 +35,13 @@ def doctor(*, as_json: Json = False) -> int:
     else:
         for finding in found:
             show(*_lines(finding))
-        show(text(f"{len(broken)} of {len(found)} checks failed." if broken else "Everything that is installed works."))
+        show(
+            text(
+                f"{len(broken)} of {len(found)} checks failed."
+                if broken
+                else "Everything that is installed works."
+            )
+        )
     return 1 if broken else 0
 
 

@@ -46,8 +46,6 @@ def findings() -> list[Finding]:
 
 def _python() -> Finding:
     found = f"{platform.python_version()} on {platform.machine()}, {sys.executable}"
-    if sys.version_info < (3, 11):
-        return Finding("python", "broken", found, "curate needs Python 3.11 or newer: uv venv --python 3.11")
     return Finding("python", "good", found)
 
 
@@ -113,12 +111,16 @@ def _device() -> Finding:
 
     cores = len(os.sched_getaffinity(0))
     if torch.cuda.is_available():
-        return Finding("device", "good", f"{torch.cuda.get_device_name(0)}, torch {torch.__version__}; {cores} cores")
+        return Finding(
+            "device", "good", f"{torch.cuda.get_device_name(0)}, torch {torch.__version__}; {cores} cores"
+        )
     if torch.version.cuda and Path("/dev/nvidia0").exists():
         found = f"torch {torch.__version__} does not reach the GPU"
         return Finding("device", "broken", found, "nvidia-smi shows whether the driver works")
     backends = [name for name in ("onnxruntime", "torch") if _version(name)]
-    return Finding("device", "good", f"CPU, {cores} cores; embeds with {' or '.join(backends)}, whichever is faster")
+    return Finding(
+        "device", "good", f"CPU, {cores} cores; embeds with {' or '.join(backends)}, whichever is faster"
+    )
 
 
 def _cache() -> Finding:
@@ -126,5 +128,7 @@ def _cache() -> Finding:
     used = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     probe = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(probe, os.W_OK):
-        return Finding("cache", "broken", f"{folder} cannot be written", "export CURATE_CACHE=/a/folder/of/yours")
+        return Finding(
+            "cache", "broken", f"{folder} cannot be written", "export CURATE_CACHE=/a/folder/of/yours"
+        )
     return Finding("cache", "good", f"{folder}, {size(used)} (safe to delete)")

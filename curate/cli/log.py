@@ -48,7 +48,16 @@ def log(
         documents = f"{run['documents']:,}" if run["documents"] is not None else ""
         written = size(run["bytes"]) if run["bytes"] else ""
         when = f"{run['at'].astimezone():%Y-%m-%d %H:%M}"
-        cells = (str(run["version"]), when, run["name"], what, documents, written, run["live"], run["message"])
+        cells = (
+            str(run["version"]),
+            when,
+            run["name"],
+            what,
+            documents,
+            written,
+            run["live"],
+            run["message"],
+        )
         made.add_row(*[text(cell, 200) for cell in cells])
     show(made)
 
@@ -59,7 +68,9 @@ def by_run(rows: pl.DataFrame) -> list[dict[str, Any]]:
     documents: dict[str, int] = {}
     for row in rows.to_dicts() if rows.width else []:
         if not runs or runs[-1]["run"] != row["run"]:
-            runs.append({"run": row["run"], "name": row["name"], "kind": row["kind"], "tables": [], "bytes": 0})
+            runs.append(
+                {"run": row["run"], "name": row["name"], "kind": row["kind"], "tables": [], "bytes": 0}
+            )
         report = json.loads(row["report"] or "{}")
         if row["table"] == "corpus":
             documents[row["name"]] = report.get("kept", 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -28,7 +30,9 @@ def warnings(report: RunReport) -> list[Text]:
     found = []
     for table in report.tables:
         found += [f"{table.table}: {note}" for note in table.notes]
-        found += [f"{table.table}: {check.name}: {check.message}" for check in table.checks if not check.passed]
+        found += [
+            f"{table.table}: {check.name}: {check.message}" for check in table.checks if not check.passed
+        ]
         if table.failures:
             first = table.failures[0]
             found.append(f"{table.table}: {first.place}: {first.message} (curate why {first.id})")
@@ -42,6 +46,12 @@ def largest_reason(report: RunReport) -> str:
         return ""
     largest = max(reasons, key=lambda reason: reason.dropped)
     return f"{largest.step}.{largest.reason}"
+
+
+def near(path: str) -> str:
+    """A path as it is typed from here, where it lies below."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def at_lake(command: str, lake: str) -> str:

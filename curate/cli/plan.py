@@ -62,12 +62,10 @@ def _resolved(recipe: Recipe) -> list[RenderableType]:
     from curate.cli.terminal import text
     from curate.engine.session import recipe_text
 
-    lines: list[RenderableType] = []
-    for line in recipe_text(recipe).rstrip().split("\n"):
-        lines.append(text(line, style="bold" if line.startswith("[") else ""))
-    for function in code_of(recipe):
-        lines.append(Text.assemble(("runs code: ", "bold yellow"), text(function)))
-    return [*lines, Text()]
+    written = recipe_text(recipe).rstrip().split("\n")
+    lines = [text(line, style="bold" if line.startswith("[") else "") for line in written]
+    code = [Text.assemble(("runs code: ", "bold yellow"), text(function)) for function in code_of(recipe)]
+    return [*lines, *code, Text()]
 
 
 def _changes(previews: list[TablePreview], lake: str) -> list[RenderableType]:
@@ -81,7 +79,9 @@ def _changes(previews: list[TablePreview], lake: str) -> list[RenderableType]:
     for preview in previews:
         for place, fate in preview.sample:
             style = "green" if fate.startswith("comes back") else "red"
-            lines.append(Text.assemble(f"  {preview.table}  ", text(fate, 100, style), "  ", text(place, 300)))
+            lines.append(
+                Text.assemble(f"  {preview.table}  ", text(fate, 100, style), "  ", text(place, 300))
+            )
     unknown = sum(preview.would_measure for preview in previews)
     back, gone = sum(table.comes_back for table in previews), sum(table.goes for table in previews)
     if not (unknown or back or gone):

@@ -37,7 +37,7 @@ def run(
     no_index
         Stop at the corpus.
     """
-    from curate.cli.outcome import at_lake, largest_reason, show_outcome
+    from curate.cli.outcome import at_lake, largest_reason, near, show_outcome
     from curate.cli.terminal import show_json
     from curate.cli.whole import run as run_whole
     from curate.cli.working import working
@@ -45,7 +45,13 @@ def run(
     overrides = read_settings(settings)
     with working(f"curate run {recipe}".removesuffix(" curate.toml")) as progress:
         report = run_whole(
-            recipe, lake=lake, limit=limit, overrides=overrides, workers=workers, index=not no_index, progress=progress
+            recipe,
+            lake=lake,
+            limit=limit,
+            overrides=overrides,
+            workers=workers,
+            index=not no_index,
+            progress=progress,
         )
     if as_json:
         show_json(report.model_dump())
@@ -54,5 +60,5 @@ def run(
         then = f"curate show --dropped {largest_reason(report)}" if largest_reason(report) else "curate show"
     else:
         then = 'curate search "How do I ...?"' if report.live else "curate show corpus"
-    where = {"report": report.report_path} if report.report_path else {}
+    where = {"report": near(report.report_path)} if report.report_path else {}
     show_outcome(report, where=where, then=at_lake(then, lake))

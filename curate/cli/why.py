@@ -57,7 +57,9 @@ def _verdict(found: Explanation) -> Text:
     if found.kept:
         return Text.assemble(("kept", "bold green"), "  ", title)
     if not found.id:
-        return Text.assemble(("no document", "bold red"), f" was made of this page (status {found.status})  ", title)
+        return Text.assemble(
+            ("no document", "bold red"), f" was made of this page (status {found.status})  ", title
+        )
     if not found.table:
         return Text.assemble(("not judged yet", "bold yellow"), "  ", title)
     by = text(f" by {found.table}.{found.step}: {found.reason}  ")

@@ -53,7 +53,9 @@ def _bar(histogram: Histogram, at: int, count: int, tallest: int) -> dict[str, A
         "x": round(at + 0.07, 2),
         "y": round(100 - height, 2),
         "height": round(height, 2),
-        "out": any(_BEYOND[limit.op](middle, limit.value) for limit in histogram.limits if limit.op in _BEYOND),
+        "out": any(
+            _BEYOND[limit.op](middle, limit.value) for limit in histogram.limits if limit.op in _BEYOND
+        ),
         "title": f"{number(low)} to {number(high)}: {plural(count, 'document')}",
     }
 

@@ -96,7 +96,11 @@ def _warnings(report: RunReport) -> list[str]:
     found = []
     for table in report.tables:
         found += [f"{table.table}: {note}" for note in table.notes]
-        found += [f"{table.table}: {check.name} failed. {check.message}" for check in table.checks if not check.passed]
+        found += [
+            f"{table.table}: {check.name} failed. {check.message}"
+            for check in table.checks
+            if not check.passed
+        ]
         found += [
             f"{table.table}: {fault.place}: {fault.reason}: {fault.message}" for fault in table.failures[:5]
         ]
@@ -105,7 +109,12 @@ def _warnings(report: RunReport) -> list[str]:
             for reason in table.reasons
             if reason.unjudged
         ]
-    idle = [f"{one.step}.{one.reason}" for table in report.tables for one in table.reasons if one.rule and not one.failed]
+    idle = [
+        f"{one.step}.{one.reason}"
+        for table in report.tables
+        for one in table.reasons
+        if one.rule and not one.failed
+    ]
     if idle:
         found.append(f"{plural(len(idle), 'rule')} took nothing: {', '.join(idle)}.")
     return found
@@ -146,11 +155,13 @@ def _redactions(report: RunReport) -> dict[str, int]:
     }
 
 
-def _meters(report: RunReport) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Small tables with bars: languages, duplicates, redactions, seconds."""
+def _meters(report: RunReport) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    """Small tables with bars, each with what its colour means: languages, duplicates, redactions, seconds."""
     tables = document_tables(report)
     languages: dict[str, int] = next((table.languages for table in reversed(tables) if table.languages), {})
-    named = sorted(((key or "not known", count) for key, count in languages.items()), key=lambda item: -item[1])
+    named = sorted(
+        ((key or "not known", count) for key, count in languages.items()), key=lambda item: -item[1]
+    )
     if len(named) > _LANGUAGES:
         rest = sum(count for _, count in named[_LANGUAGES - 1 :])
         named = [*named[: _LANGUAGES - 1], ("others", rest)]
@@ -162,16 +173,18 @@ def _meters(report: RunReport) -> list[tuple[str, list[dict[str, Any]]]]:
     }
     seconds = {table.table: table.seconds for table in report.tables if table.seconds}
     steps = {
-        f"{table.table}.{step}": spent for table in report.tables for step, spent in table.step_seconds.items()
+        f"{table.table}.{step}": spent
+        for table in report.tables
+        for step, spent in table.step_seconds.items()
     }
     found = [
-        ("Languages", _meter(dict(named), "{:,}".format)),
-        ("Duplicates", _meter(twins, "{:,}".format)),
-        ("Masked personal data", _meter(_redactions(report), "{:,}".format)),
-        ("Time by table", _meter(seconds, duration)),
-        ("Time by step, all workers together", _meter(steps, duration)),
+        ("Languages", "stay", _meter(dict(named), "{:,}".format)),
+        ("Duplicates", "leave", _meter(twins, "{:,}".format)),
+        ("Masked personal data", "plain", _meter(_redactions(report), "{:,}".format)),
+        ("Time by table", "plain", _meter(seconds, duration)),
+        ("Time by step, all workers together", "plain", _meter(steps, duration)),
     ]
-    return [(title, rows) for title, rows in found if rows]
+    return [(title, kind, rows) for title, kind, rows in found if rows]
 
 
 def _meter(values: dict[str, Any], format_value: Any) -> list[dict[str, Any]]:
@@ -184,7 +197,9 @@ def _meter(values: dict[str, Any], format_value: Any) -> list[dict[str, Any]]:
 
 def _slowest(report: RunReport) -> str:
     steps = [
-        (spent, f"{table.table}.{step}") for table in report.tables for step, spent in table.step_seconds.items()
+        (spent, f"{table.table}.{step}")
+        for table in report.tables
+        for step, spent in table.step_seconds.items()
     ]
     if not steps or max(steps)[0] <= 0:
         return ""

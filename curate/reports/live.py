@@ -79,7 +79,9 @@ class LiveProgress(Progress):
         cells: list[Text | ProgressBar] = [Text(f"  {printable(table, _NAME)}", style="bold")]
         widths: list[int | None] = [_NAME + 2]
         if bar >= _SHORTEST_BAR:
-            cells.append(ProgressBar(pace.total or None, pace.done, bar, complete_style="blue", finished_style="blue"))
+            cells.append(
+                ProgressBar(pace.total or None, pace.done, bar, complete_style="blue", finished_style="blue")
+            )
             widths.append(bar)
         cells += [Text(word) for word in position(table, pace)]
         cells.append(Text(printable(self._notes.get(table, ""), 60), style="dim"))

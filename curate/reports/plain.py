@@ -103,7 +103,8 @@ class PlainProgress(Progress):
         at, told = self._told.setdefault(table, (self._clock(), 0))
         since = self._clock() - at
         stepped = pace.total > 0 and pace.done - told >= _STEP * pace.total and since >= _LEAST
-        if stepped or since >= _SILENCE:
+        ends = 0 < pace.total <= pace.done  # `finish` says so
+        if (stepped or since >= _SILENCE) and not ends:
             self._told[table] = (self._clock(), pace.done)
             self._line(table, "  ".join(part for part in [*position(table, pace), note] if part))
 

@@ -73,7 +73,12 @@ def _reasons(reasons: list[Reason]) -> list[FunnelRow]:
 def nothing_changed(report: RunReport) -> bool:
     """Whether a run found everything as the run before it had left it."""
     return not any(
-        table.measured or table.bytes_written or table.arrived or table.came_back or table.changed or table.gone
+        table.measured
+        or table.bytes_written
+        or table.arrived
+        or table.came_back
+        or table.changed
+        or table.gone
         for table in report.tables
     )
 

@@ -41,6 +41,7 @@ _INVISIBLE = (
     "title",
 )
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
+_REFERENCE = re.compile(r"&#(?:x([0-9a-f]{1,8})|([0-9]{1,8}));?", re.IGNORECASE)
 _PERMALINK = re.compile(r"[\s¶#§🔗⚓]*")
 _LINE_NUMBERS = lxml.etree.XPath(
     "//*[@class='linenos' or @class='linenodiv' or @class='lineno' or @class='gutter' or @class='line-numbers-rows']"
@@ -69,12 +70,23 @@ def parse(page: str) -> Tree | str | None:
     """
     parser = lxml.html.HTMLParser(encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True)
     try:
-        tree = lxml.html.document_fromstring(_CONTROL.sub("", page).encode(), parser=parser)
+        tree = lxml.html.document_fromstring(_without_controls(page).encode(), parser=parser)
     except lxml.etree.ParserError:  # nothing but space and comments
         return None
     if any(error.type_name == "ERR_RESOURCE_LIMIT" for error in parser.error_log):
         return "Elements are nested more than 2,000 deep."
     return tree if tree.find("body") is not None else None
+
+
+def _without_controls(page: str) -> str:
+    """The page without characters that no XML tree may hold, written as they are or as &#1;"""
+    clean = _CONTROL.sub("", page)
+    return _REFERENCE.sub(_allowed, clean) if "&#" in clean else clean
+
+
+def _allowed(reference: re.Match[str]) -> str:
+    number = int(reference[1], 16) if reference[1] else int(reference[2])
+    return "" if number > 0x10FFFF or _CONTROL.match(chr(number)) else reference[0]
 
 
 def hiding_scripts(tree: Tree) -> int:

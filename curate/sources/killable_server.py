@@ -113,6 +113,8 @@ def _become_worker(connection: socket.socket) -> None:
         _work(connection)
     except MemoryError:
         os._exit(OUT_OF_MEMORY)
+    except OSError:  # the driver is gone: nobody wants the answer
+        os._exit(0)
     except BaseException:  # noqa: BLE001 - a fork must never return into the server's loop
         traceback.print_exc()
         os._exit(1)

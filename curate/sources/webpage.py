@@ -78,13 +78,19 @@ def decode(body: bytes, charset: str) -> str:
     for mark, codec in _BOMS:
         if body.startswith(mark):
             return body.decode(codec, "replace").removeprefix("\ufeff")
+    if codec := _utf16(body):
+        return body.decode(codec, "replace")
     meta = _META_CHARSET.search(body[:4096])
-    declared = [_codec(charset), _codec((meta[1] or meta[2]).decode("ascii")) if meta else ""]
-    codecs_found = [codec for codec in (_utf16(body), _utf8(body), *declared) if codec]
-    for codec in codecs_found:
+    named = (meta[1] or meta[2]).decode("ascii") if meta else ""
+    declared = [codec for label in (charset, named) if (codec := _codec(label))]
+    if _is_utf8(body):
+        declared = ["utf-8"]
+    elif not body.isascii():  # whoever calls it UTF-8 is wrong
+        declared = [codec for codec in declared if codec != "utf-8"]
+    for codec in declared:
         with contextlib.suppress(UnicodeError):
             return body.decode(codec)
-    return body.decode(codecs_found[0] if codecs_found else _detect(body), "replace")
+    return body.decode(declared[0] if declared else _detect(body), "replace")
 
 
 def _utf16(body: bytes) -> str:
@@ -97,11 +103,12 @@ def _utf16(body: bytes) -> str:
     return "utf-16-be" if not any(even) and all(odd) else ""
 
 
-def _utf8(body: bytes) -> str:
-    """UTF-8 if there is something beyond ASCII and at most a tenth of it is broken, else ""."""
+def _is_utf8(body: bytes) -> bool:
+    """Whether there is something beyond ASCII, and at most a tenth of it is broken UTF-8."""
+    if body.isascii():
+        return False
     text = body.decode("utf-8", "replace")
-    beyond = len(text) - len(text.encode("ascii", "ignore"))
-    return "utf-8" if beyond and text.count("\ufffd") <= _BROKEN * beyond else ""
+    return text.count("\ufffd") <= _BROKEN * (len(text) - len(text.encode("ascii", "ignore")))
 
 
 def _codec(label: str) -> str:

@@ -25,13 +25,13 @@ _PATIENCE = 5.0  # seconds of compiling before the user is told why nothing move
 def _cache_folder() -> Path:
     """`~/.cache/curate/kernels/<hash>`, or the folder that CURATE_CACHE names."""
     digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
-    for file in sorted([*(_ROOT / "text").glob("*.py"), *(_ROOT / "dedup").glob("*.py")]):
+    for file in sorted([*(_ROOT / "text").rglob("*.py"), *(_ROOT / "dedup").rglob("*.py")]):
         digest.update(file.read_bytes())
     base = Path(os.environ.get("CURATE_CACHE") or Path.home() / ".cache" / "curate")
     return base / "kernels" / digest.hexdigest()[:16]
 
 
-class _SaySlowCompile(event.Listener):
+class _SaySlowCompile(event.Listener):  # type: ignore[misc]
     """Prints one line when compiling has taken over five seconds."""
 
     def __init__(self) -> None:
