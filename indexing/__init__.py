@@ -14,13 +14,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from indexing.search import Index
 
-__all__ = ["open_index"]
+__all__ = ["build_index", "open_index"]
 
 
-def open_index(lake: str | Path, name: str) -> Index:
-    """Open the live version of an index of a lake.
+def open_index(lake: str | Path = "lake", name: str = "") -> Index:
+    """Open the live version of an index of a lake; `name` may be left out where there is only one.
 
     Raises:
-        IndexingError: the lake has no live version under that name.
+        LakeError: no such lake or name.
+        IndexingError: nothing is live under that name.
     """
-    raise NotImplementedError("completed with the lake: Index(lambda: live_version(lake, name))")
+    from indexing.live import live_version
+    from indexing.search import Index
+
+    return Index(lambda: live_version(lake, name))
+
+
+def build_index(recipe: str | Path = "curate.toml", lake: str | Path = "lake") -> str:
+    """Build the index of a corpus that stands, as the recipe's [index] says; returns the live version.
+
+    What was cut and embedded before is not done again; a candidate that fails a gate does not go live.
+
+    Raises:
+        CurateError: what went wrong, and what to do.
+    """
+    from curate.engine.run import open_session
+    from indexing.tables import make_index
+
+    with open_session(recipe, lake) as session:
+        make_index(session)
+        return session.report.live

@@ -20,6 +20,7 @@ from curate.lake.content import Content, new_file
 from curate.lake.digest import content_digest, digest_column, digest_json
 from curate.lake.parquet import write_parquet
 from curate.lake.runs import Head
+from indexing.candidate import make_candidate
 from indexing.chunkers import chunk
 from indexing.embedder import Embedder, language_warning, open_embedder
 from schemas.errors import IndexingError
@@ -48,11 +49,12 @@ def make_index(session: Session) -> None:
         passage_prompt=options.passage_prompt,
         dtype=options.dtype,
     )
-    chunks, chunk_fingerprint = _make_chunks(session, corpus, options, embedder)
-    _make_vectors(session, corpus, chunks, chunk_fingerprint, embedder)
-    from indexing.candidate import make_candidate
-
-    make_candidate(session, base, corpus, chunks, chunk_fingerprint, embedder, options)
+    chunks, chunks_from = _make_chunks(session, corpus, options, embedder)
+    vectors = _make_vectors(session, corpus, chunks, embedder)
+    fingerprints = {"chunks": chunks_from, "vectors": embedder.fingerprint}
+    make_candidate(
+        session, base, corpus, chunk_table(chunks, corpus), vectors, fingerprints, embedder, options
+    )
 
 
 def corpus_rows(session: Session, head: Head) -> pl.DataFrame:
@@ -120,9 +122,7 @@ def _standing_chunks(content: Content, corpus: pl.DataFrame) -> pl.LazyFrame:
     return corpus.lazy().drop("file", "row", "chars").join(scan, on="text_digest", maintain_order="left")
 
 
-def _make_vectors(
-    session: Session, corpus: pl.DataFrame, chunks: Content, chunk_fingerprint: str, embedder: Embedder
-) -> None:
+def _make_vectors(session: Session, corpus: pl.DataFrame, chunks: Content, embedder: Embedder) -> Content:
     """Embed passages that were never embedded."""
     begun, report = time.perf_counter(), TableReport(table="vectors")
     content = session.lake.content("vectors", embedder.fingerprint)
@@ -150,6 +150,7 @@ def _make_vectors(
     report.bytes_written, report.seconds = appender.bytes, time.perf_counter() - begun
     session.report.tables.append(report)
     session.progress.finish(report)
+    return content
 
 
 def vector_rows(keys: pl.Series, vectors: np.ndarray) -> pa.Table:
@@ -172,13 +173,9 @@ def standing_vectors(content: Content, keys: pl.Series, dimension: int) -> np.nd
     if joined.null_count():
         raise IndexingError(
             f"{joined.null_count()} passages have no vector.",
-            hint="Run curate run again; if it persists: curate lake verify.",
+            hint="curate run again; if it persists, curate lake verify.",
         )
-    binary = (
-        pa.concat_arrays(joined.to_arrow().cast(pa.large_binary()).chunks)
-        if isinstance(joined.to_arrow(), pa.ChunkedArray)
-        else joined.to_arrow().cast(pa.large_binary())
-    )
+    binary = joined.rechunk().to_arrow().cast(pa.large_binary())
     return np.frombuffer(binary.buffers()[2] or b"", dtype="<f4").reshape(-1, dimension)
 
 
@@ -192,7 +189,7 @@ def chunk_table(content: Content, corpus: pl.DataFrame) -> pl.DataFrame:
     """The chunk table of an index version: one row per passage with all that a hit tells."""
     rows = _standing_chunks(content, corpus).sort("source", "place", "id", "ordinal").collect()
     return rows.rename({"id": "document_id"}).with_columns(
-        chunk_id=pl.format("{}-{}", "document_id", "ordinal")
+        chunk_id=pl.format("{}-{}", "document_id", pl.col("ordinal").cast(pl.String).str.zfill(6))
     )
 
 

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from indexing.manifest import (
     record_files,
     write_manifest,
 )
+from indexing.model import sha256
 from indexing.snapshot import Snapshot
 from indexing.vectors import build_vectors
 from schemas.checks import Check
@@ -48,6 +50,8 @@ REQUIRED = {
     "end": pa.int64(),
 }
 OPTIONAL = ("url", "title", "date", "language", "source", "license", "access", "place")
+
+_DAY = 86_400  # seconds; no build takes as long
 
 PROBES = (
     "How do I reset my password?",
@@ -109,6 +113,7 @@ def build_version(
     """
     chunks, vectors = _in_order(chunks, vectors, embedder)
     folder.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
     building = folder / f".building-{uuid.uuid4().hex[:12]}"
     building.mkdir()
     try:
@@ -158,7 +163,7 @@ def _in_order(
 
 
 def _version(passages: Path, embedder: Embedder, options: IndexOptions, corpus_version: str) -> str:
-    digest = hashlib.sha256(passages.read_bytes())
+    digest = hashlib.sha256(sha256(passages).encode())
     digest.update(
         json.dumps(
             [FORMAT, embedder.fingerprint, ANALYSER, options.model_dump(), corpus_version], sort_keys=True
@@ -208,6 +213,13 @@ def _fill(
     )
     checks = judge(Snapshot(folder, manifest), embedder=embedder, documents=documents, live=live)
     write_manifest(folder, manifest.model_copy(update={"checks": checks}))
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what builds that were killed have left behind."""
+    for left in folder.glob(".building-*"):
+        if time.time() - left.stat().st_mtime > _DAY:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _passages(chunks: pa.Table) -> Iterator[tuple[str, str]]:

@@ -1,8 +1,11 @@
 """Index versions: built whole or not at all, never changed, judged before they may go live."""
 
 import json
+import os
 import shutil
 import stat
+import subprocess
+import sys
 import threading
 
 import faiss
@@ -97,6 +100,26 @@ def test_a_build_that_fails_leaves_nothing(tmp_path):
             corpus_version="1",
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_build_that_is_killed_shows_nothing(tmp_path):
+    program = (
+        "import sys, time; from pathlib import Path; from tests.indexes import *\n"
+        "class Slow(TinyEmbedder):\n"
+        "    def embed(self, texts, kind='passage'): print('building', flush=True); time.sleep(60)\n"
+        "table = passages(20)\n"
+        "vectors = EMBEDDER.embed(table['text'].to_pylist())\n"
+        "build_version(Path(sys.argv[1]), table, vectors, embedder=Slow(), options=OPTIONS, corpus_version='1')"
+    )
+    child = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE)
+    assert child.stdout.readline() == b"building\n"
+    child.kill()
+    child.wait()
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".building-")
+    os.utime(left, (0, 0))
+    info = build(tmp_path, passages(20))
+    assert [path.name for path in tmp_path.iterdir()] == [info.version], "what was left was not swept"
 
 
 def test_two_that_build_the_same_version_both_have_it(tmp_path):

@@ -30,7 +30,7 @@ def log(
     $ curate log --limit 5
     ```
     """
-    from curate.cli.terminal import show, show_json, table, text
+    from curate.cli.terminal import show, show_json, table_of
     from curate.lake.lake import Lake as OpenLake
     from curate.reports.numbers import size
 
@@ -39,27 +39,16 @@ def log(
     if as_json:
         show_json(runs)
         return
-    made = table(
-        "version", "when", "name", "what", "documents", "written", "live index", "message",
-        right=("version", "documents", "written"),
-    )  # fmt: skip
+    shown = []
     for run in runs:
-        what = run["kind"] if run["kind"] != "run" else ", ".join(run["tables"])
-        documents = f"{run['documents']:,}" if run["documents"] is not None else ""
-        written = size(run["bytes"]) if run["bytes"] else ""
-        when = f"{run['at'].astimezone():%Y-%m-%d %H:%M}"
-        cells = (
-            str(run["version"]),
-            when,
-            run["name"],
-            what,
-            documents,
-            written,
-            run["live"],
-            run["message"],
-        )
-        made.add_row(*[text(cell, 200) for cell in cells])
-    show(made)
+        ends = [run["tables"][0], run["tables"][-1]] if run["tables"] else []
+        shown.append({
+            "version": run["version"], "when": f"{run['at'].astimezone():%Y-%m-%d %H:%M}", "name": run["name"],
+            "what": " … ".join(dict.fromkeys(ends)) if run["kind"] == "run" else run["kind"],
+            "documents": "" if run["documents"] is None else f"{run['documents']:,}",
+            "written": size(run["bytes"]) if run["bytes"] else "", "live index": run["live"], "message": run["message"],
+        })  # fmt: skip
+    show(table_of(shown, right=("version", "documents", "written"), whole=("when",)))
 
 
 def by_run(rows: pl.DataFrame) -> list[dict[str, Any]]:

@@ -76,20 +76,23 @@ def _changes(previews: list[TablePreview], lake: str) -> list[RenderableType]:
     if not previews:
         return [text(f"Nothing of it stands in {lake} yet: curate run makes everything.")]
     lines: list[RenderableType] = [_table(previews)]
+    told = set()
     for preview in previews:
         for place, fate in preview.sample:
-            style = "green" if fate.startswith("comes back") else "red"
-            lines.append(
-                Text.assemble(f"  {preview.table}  ", text(fate, 100, style), "  ", text(place, 300))
-            )
+            if place not in told:  # what one table changes, the next ones change too
+                style = "green" if fate.startswith("comes back") else "red"
+                lines.append(
+                    Text.assemble(f"  {preview.table}  ", text(fate, 100, style), "  ", text(place, 300))
+                )
+            told.add(place)
+    last = previews[-1]
     unknown = sum(preview.would_measure for preview in previews)
-    back, gone = sum(table.comes_back for table in previews), sum(table.goes for table in previews)
-    if not (unknown or back or gone):
+    if not (unknown or last.comes_back or last.goes):
         return [*lines, text("A run would change nothing.")]
-    notes = [f"{back:,} would come back", f"{gone:,} would go"]
+    fates = [f"{last.comes_back:,} would come back", f"{last.goes:,} would go"]
     if unknown:
-        notes.append(f"{unknown:,} have to be measured first (kept until then)")
-    return [*lines, text(f"{'; '.join(notes)}.")]
+        fates.append(f"{unknown:,} have to be measured first, and count as kept until then")
+    return [*lines, text(f"{last.table}: {'; '.join(fates)}.")]
 
 
 def _table(previews: list[TablePreview]) -> RenderableType:

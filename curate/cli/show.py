@@ -58,7 +58,7 @@ def show(
         rows = _corpus(home, name, limit)
     else:
         rows = _verdicts(home, name, table, dropped, limit)
-    return terminal.show_json(rows) if as_json else terminal.show(*_rows(rows))
+    return terminal.show_json(rows) if as_json else terminal.show(*_shown(rows))
 
 
 def _holdings(home: OpenLake) -> list[dict[str, Any]]:
@@ -142,12 +142,15 @@ def _check_reason(rows: pl.LazyFrame, dropped: str) -> None:
         raise UsageError(f'Nothing was dropped for "{dropped}".', hint=did_you_mean(dropped, reasons))
 
 
-def _rows(rows: list[dict[str, Any]]) -> list[RenderableType]:
-    from curate.cli.terminal import table, text
+def _shown(rows: list[dict[str, Any]]) -> list[RenderableType]:
+    """Rows for people: `why` takes the place, so ids are left to --json; what all rows share is not said."""
+    from curate.cli.terminal import table_of, text
 
-    if not rows:
-        return [text("No rows.")]
-    made = table(*[column for column in rows[0] if column != "id"], "id")
-    for row in rows:
-        made.add_row(*[text(value, 300) for key, value in row.items() if key != "id"], text(row["id"]))
-    return [made]
+    told = [column for column in ("kept", "table") if len({row.get(column) for row in rows}) > 1]
+    columns = [
+        "place",
+        *told,
+        *[column for column in ("reason", "title", "language", "text") if rows and column in rows[0]],
+    ]
+    made = table_of([{column: row[column] for column in columns} for row in rows], whole=("place",))
+    return [made, text("curate why PLACE explains one of them.", style="dim")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -55,15 +55,29 @@ def show_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
-def table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """An empty table in the style of all commands; `right` names columns of numbers."""
+def table(*columns: str, right: Sequence[str] = (), whole: Sequence[str] = ()) -> Table:
+    """An empty table in the style of all commands; columns in `right` hold numbers, those in `whole` never wrap."""
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        made.add_column(
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=column in right or column in whole,
+        )
     return made
 
 
-def next_command(command: str, *, lake: str = "lake") -> Text:
-    """The last line of a command: what to type next."""
-    elsewhere = f" --lake {lake}" if lake != "lake" else ""
-    return Text.assemble(("  next  ", "dim"), text(command + elsewhere))
+def table_of(
+    rows: Sequence[Mapping[str, Any]], *, right: Sequence[str] = (), whole: Sequence[str] = ()
+) -> RenderableType:
+    """Rows as a table; columns that are empty in all of them are left out."""
+    columns = [
+        column for column in (rows[0] if rows else {}) if any(row[column] not in ("", None) for row in rows)
+    ]
+    if not columns:
+        return text("No rows.")
+    made = table(*columns, right=right, whole=whole)
+    for row in rows:
+        made.add_row(*[text(row[column], 300) for column in columns])
+    return made

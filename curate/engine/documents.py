@@ -11,7 +11,7 @@ from curate.engine.changes import note_changes
 from curate.engine.fetch import Fetches, fetch_sources, note_loaded, standing_pages
 from curate.engine.judge import judge, reasons_of
 from curate.engine.plan import PlannedTable
-from curate.engine.read import Reader, read_loader, read_missing
+from curate.engine.read import Reader, extract_options, read_loader, read_missing
 from curate.engine.session import Session, verdict_digest
 from curate.engine.standing import with_kept_columns
 from curate.lake.digest import digest_json, digest_rows
@@ -46,10 +46,8 @@ def make_documents(session: Session) -> Head:
 
 def documents_fingerprint(table: PlannedTable) -> str:
     """Of the extractor's options and libraries, under which records and documents are stored."""
-    options = table.steps[0].options if table.steps else None
-    return digest_json(
-        [options.model_dump(mode="json") if options else {}, reader_fingerprint("html", options)]
-    )
+    options = extract_options(table)
+    return digest_json([options.model_dump(mode="json"), reader_fingerprint("html", options)])
 
 
 def _verdicts(

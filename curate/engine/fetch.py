@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import time
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ import polars as pl
 import pyarrow as pa
 
 from curate.engine.session import Session
-from curate.engine.workers import raise_if_stopped
+from curate.engine.workers import STOP, raise_if_stopped
 from curate.lake.content import new_file
 from curate.lake.delta import ConflictError, commit, create_table, file_names, open_table
 from curate.lake.digest import digest_json
 from curate.lake.parquet import write_parquet
+from curate.sources.crawl import CrawlEnd, CrawlEvent, CrawlJob, Shard, crawl
 from schemas.errors import RecipeError
 from schemas.recipe import Source
 from schemas.report import Reason, TableReport
@@ -224,8 +226,6 @@ def note_loaded(fetches: Fetches, source: str, loader: str, page: str) -> None:
 
 def crawl_site(session: Session, name: str, source: Source, fetches: Fetches, report: TableReport) -> None:
     """Crawl a site, committing what it finds as it goes; an unfinished crawl is taken up again."""
-    from curate.sources.crawl import CrawlEnd, CrawlJob, Shard, crawl
-
     base = session.lake.head()
     mine = fetches.scan().filter(pl.col("source") == name)
     unfinished = _unfinished(
@@ -263,7 +263,7 @@ def crawl_site(session: Session, name: str, source: Source, fetches: Fetches, re
         folder=str(folder),
     )
     done = 0
-    for event in crawl(job):
+    for event in _stoppable(crawl(job)):
         if isinstance(event, Shard):
             if event.pages:
                 body = new_file(pages.folder)
@@ -275,9 +275,18 @@ def crawl_site(session: Session, name: str, source: Source, fetches: Fetches, re
         else:
             session.progress.advance("pages", event.fetched - done, event.fetched + event.queued)
             done = event.fetched
-        raise_if_stopped()
     pages.compact()
     report.bytes_written += appender.bytes
+
+
+def _stoppable(events: Iterator[CrawlEvent]) -> Iterator[CrawlEvent]:
+    """The events of a crawl; a stop reaches it as Ctrl-C, upon which it hands out its last shard."""
+    asked = False
+    for event in events:
+        yield event
+        if STOP.is_set() and not asked and isinstance(events, Generator):
+            asked = True
+            yield events.throw(KeyboardInterrupt())
 
 
 def _unfinished(mine: pl.LazyFrame, published: pl.LazyFrame) -> str:
@@ -303,7 +312,7 @@ def _known(mine: pl.LazyFrame, unfinished: str) -> pl.DataFrame:
     leads = mine.with_columns(links=target).filter(pl.col("links").is_not_null())
     links = leads.group_by("url").agg(pl.col("links").sort_by("at").last())
     asked = (
-        mine.filter((pl.col("crawl") == unfinished) & (unfinished != ""))
+        mine.filter((pl.col("crawl") == unfinished) & (unfinished != "") & pl.col("status").is_in(_SAYS))
         .select("url")
         .unique()
         .with_columns(done=pl.lit(True))

@@ -22,7 +22,7 @@ from curate.engine.workers import raise_if_stopped
 from curate.lake.content import Content, new_file
 from curate.lake.digest import digest, digest_column, digest_rows
 from curate.lake.parquet import write_parquet
-from curate.sources.readers import Fault, Read, Slice, kind_of, read_slice, split
+from curate.sources.readers import ExtractOptions, Fault, Read, Slice, kind_of, read_slice, split
 from schemas.recipe import Source
 from schemas.report import TableReport
 from schemas.tables import RECORD_SCHEMA, TABLES
@@ -33,12 +33,18 @@ _FLUSH_PAGES, _FLUSH_SECONDS = 500, 10.0
 _AGAIN = ("error:timeout", "error:memory", "error:extract")  # may go better next time: never stored
 
 
+def extract_options(table: PlannedTable) -> ExtractOptions:
+    """Options of the step `extract`, or their defaults."""
+    given = table.steps[0].options if table.steps else None
+    return given if isinstance(given, ExtractOptions) else ExtractOptions.model_validate({})
+
+
 class Reader:
     """Where one run's documents and records go."""
 
     def __init__(self, session: Session, table: PlannedTable, fingerprint: str, report: TableReport) -> None:
         self.session, self.report = session, report
-        self.options = table.steps[0].options if table.steps else None
+        self.options = extract_options(table)
         self.documents = session.lake.content("documents", fingerprint)
         self.records = session.lake.content("records", fingerprint)
         self.into_documents, self.into_records = self.documents.append(), self.records.append()
@@ -99,7 +105,8 @@ def _bodies(session: Session, pages: pl.DataFrame) -> Iterator[tuple[str, bytes,
 def _read_files(reader: Reader, source: Source, pages: pl.DataFrame) -> None:
     """Local files: web pages through the extractor, the others slice by slice in the workers."""
     base = reader.session.plan.recipe.folder.resolve()
-    html, others = [], []
+    html: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
     for row in pages.iter_rows(named=True):
         (html if kind_of(base / row["url"]) == "html" else others).append(row)
     if html:
@@ -131,7 +138,7 @@ def _slice_task(
         "number": number,
         "slices": slices,
         "columns": source.columns,
-        "extract": reader.options.model_dump() if reader.options else {},
+        "extract": reader.options.model_dump(),
         "limit": reader.session.limit,
         "documents": str(new_file(reader.documents.folder)),
         "records": str(new_file(reader.records.folder)),
@@ -140,8 +147,6 @@ def _slice_task(
 
 def read_slice_task(task: dict[str, Any]) -> dict[str, Any]:
     """Read one slice of a file into a file of documents and a file of records."""
-    from curate.sources.extract import ExtractOptions
-
     rows: list[pa.Table] = []
     count = 0
 
@@ -219,13 +224,11 @@ def record_rows(
 
 def _read_html(reader: Reader, pages: Iterable[tuple[str, bytes, str, str]]) -> None:
     """Web pages through the killable extractor, flushed every 500 pages or ten seconds."""
-    from curate.sources.extract import ExtractOptions
     from curate.sources.readers import extract_pages
 
-    options = reader.options or ExtractOptions.model_validate({})
     waiting: list[tuple[str, Read]] = []
     last = time.monotonic()
-    for page, read in extract_pages(pages, options, reader.session.workers.count):
+    for page, read in extract_pages(pages, reader.options, reader.session.workers.count):
         raise_if_stopped()
         waiting.append((page, read))
         reader.session.progress.advance("documents", 1)

@@ -7,18 +7,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from curate.engine.corpus import make_corpus
 from curate.engine.deduplicate import make_deduplicated
 from curate.engine.documents import make_documents
 from curate.engine.measure import make_measured
-from curate.engine.plan import Plan
+from curate.engine.plan import Plan, make_plan
 from curate.engine.progress import Progress
 from curate.engine.session import Session
 from curate.engine.workers import Workers
 from curate.lake.lake import Lake
+from schemas.recipe import load_recipe
 from schemas.report import RunReport
 
 
@@ -55,19 +56,42 @@ def run_tables(
         CurateError: what went wrong, and what to do; finished shards are kept.
     """
     begun = time.perf_counter()
+    with (
+        compiled_kernels(),
+        session_of(plan, lake, limit=limit, workers=workers, progress=progress, wait=wait) as session,
+    ):
+        for table in plan.tables:
+            make_table(session, table.name)
+        if then is not None:
+            then(session)
+    session.report.seconds = time.perf_counter() - begun
+    return session.report
+
+
+@contextmanager
+def session_of(
+    plan: Plan,
+    lake: str | Path,
+    *,
+    limit: int = 0,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    wait: bool = True,
+) -> Iterator[Session]:
+    """A session on a lake that is held against other runs of the same name."""
     home = Lake(lake, create=True)
-    with home.lock(plan.recipe.name, wait=wait), Workers(workers) as pool, compiled_kernels():
+    with home.lock(plan.recipe.name, wait=wait), Workers(workers) as pool:
         session = Session(home, plan, pool, progress or Progress(), limit)
         shutil.rmtree(session.work)  # what a killed run left
         try:
-            for table in plan.tables:
-                make_table(session, table.name)
-            if then is not None:
-                then(session)
+            yield session
         finally:
             shutil.rmtree(session.work, ignore_errors=True)
-    session.report.seconds = time.perf_counter() - begun
-    return session.report
+
+
+def open_session(recipe: str | Path, lake: str | Path) -> AbstractContextManager[Session]:
+    """A session for making single tables of a recipe."""
+    return session_of(make_plan(load_recipe(recipe)), lake)
 
 
 @contextmanager

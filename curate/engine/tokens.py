@@ -28,11 +28,17 @@ def make_tokens(session: Session) -> Head:
     begun, base = time.perf_counter(), session.lake.head()
     options = TokenizeOptions.model_validate(_options(session))
     report = TableReport(table="tokens")
-    fingerprint = digest_json([tokenizer_digest(options), options.model_dump(mode="json", exclude={"tokenizer"})])
+    fingerprint = digest_json(
+        [tokenizer_digest(options), options.model_dump(mode="json", exclude={"tokenizer"})]
+    )
     content = session.lake.content("tokens", fingerprint)
     appender = content.append()
     corpus = located_corpus(session, base)
-    texts = corpus.unique("text_digest", keep="first", maintain_order=True).rename({"text_digest": "key_"}).with_columns(key="key_")
+    texts = (
+        corpus.unique("text_digest", keep="first", maintain_order=True)
+        .rename({"text_digest": "key_"})
+        .with_columns(key="key_")
+    )
     missing = texts.join(appender.known.to_frame("key"), on="key", how="anti").sort("file", "row")
     session.progress.start("tokens", len(corpus))
     session.progress.advance("tokens", len(corpus) - len(missing))
@@ -40,19 +46,36 @@ def make_tokens(session: Session) -> Head:
         plan = session.work / f"tokens-{session.run}.parquet"
         missing.select("key", "file", "row").write_parquet(plan)
         common = {"plan": str(plan), "options": options.model_dump(mode="json")}
-        tasks = [{**common, "start": start, "stop": stop, "out": str(new_file(content.folder))} for start, stop in plan_shards(missing)]
+        tasks = [
+            {**common, "start": start, "stop": stop, "out": str(new_file(content.folder))}
+            for start, stop in plan_shards(missing)
+        ]
         for result in session.workers.map("curate.engine.tokens:tokenize_shard", tasks):
             appender.add(Path(result["file"]))
             session.progress.advance("tokens", result["rows"])
         content.compact()
     report.rows = report.kept = len(corpus)
-    report.measured, report.reused, report.bytes_written = len(missing), len(corpus) - len(missing), appender.bytes
-    counts = content.scan().select("key", "count").join(corpus.lazy().select(key="text_digest"), on="key").select(pl.col("count").sum())
+    report.measured, report.reused, report.bytes_written = (
+        len(missing),
+        len(corpus) - len(missing),
+        appender.bytes,
+    )
+    counts = (
+        content.scan()
+        .select("key", "count")
+        .join(corpus.lazy().select(key="text_digest"), on="key")
+        .select(pl.col("count").sum())
+    )
     report.counts["tokens"] = int(counts.collect().item() or 0)
     report.seconds = time.perf_counter() - begun
     return session.publish(
-        base, "tokens", pins={}, fingerprints={"tokens": fingerprint}, digests={"tokens": base.digests.get(session.key("corpus"), "")},
-        reads=["corpus"], report=report,
+        base,
+        "tokens",
+        pins={},
+        fingerprints={"tokens": fingerprint},
+        digests={"tokens": base.digests.get(session.key("corpus"), "")},
+        reads=["corpus"],
+        report=report,
     )
 
 
@@ -70,7 +93,15 @@ def located_corpus(session: Session, head: Head) -> pl.DataFrame:
     state = session.lake.state(session.name, "corpus")
     files = sorted(str(state.folder / name) for name in state.files(head.pins.get(session.key("corpus"))))
     if not files:
-        return pl.DataFrame(schema={"id": pl.String, "text_digest": pl.String, "chars": pl.UInt32, "file": pl.String, "row": pl.Int64})
+        return pl.DataFrame(
+            schema={
+                "id": pl.String,
+                "text_digest": pl.String,
+                "chars": pl.UInt32,
+                "file": pl.String,
+                "row": pl.Int64,
+            }
+        )
     scan = pl.scan_parquet(files, glob=False, include_file_paths="file")
     rows = scan.select("id", "text_digest", "file", chars=pl.col("text").str.len_chars()).collect()
     return rows.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64).over("file"))
@@ -83,5 +114,12 @@ def tokenize_shard(task: dict[str, Any]) -> dict[str, Any]:
     rows = read_rows(task)
     ids = token_ids(read_texts(rows), TokenizeOptions.model_validate(task["options"]))
     schema = TABLES["tokens"].schema
-    table = pa.table([rows.get_column("key").to_arrow().cast(pa.string()), ids.cast(schema.field("ids").type), pc.list_value_length(ids).cast(pa.int32())], schema=schema)
+    table = pa.table(
+        [
+            rows.get_column("key").to_arrow().cast(pa.string()),
+            ids.cast(schema.field("ids").type),
+            pc.list_value_length(ids).cast(pa.int32()),
+        ],
+        schema=schema,
+    )
     return {"file": task["out"], "rows": write_parquet(table, schema, Path(task["out"]))}

@@ -76,9 +76,12 @@ def _glob(path: Path) -> set[Path]:
     if wild is None:
         return set()
     root = Path(*parts[:wild])
-    return {
-        file.resolve() for file in root.glob(str(Path(*parts[wild:]))) if file.is_file() and kind_of(file)
-    }
+    found = root.glob(str(Path(*parts[wild:])))
+    return {file.resolve() for file in found if file.is_file() and kind_of(file) and not _hidden(file, root)}
+
+
+def _hidden(file: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in file.relative_to(root).parts)
 
 
 def _nothing(pattern: str, path: Path) -> SourceError:

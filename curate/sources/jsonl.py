@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from curate.sources.record import MAX_ROWS, Columns, Fault, Read, Slice, fault, 
 MAX_LINE = 64_000_000  # bytes; a longer line is a fault, and never in memory as a whole
 MAX_JSON = 256_000_000  # bytes of a .json file that is one array or object
 _BLOCK = 8_000_000
+_PIECE = 500_000  # bytes read at once, of which none are got when the stream breaks within them
 _SAMPLE = 100  # lines whose names say what columns a file has
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 _TOO_LONG = b"too long"  # told by identity: the beginning of a line that is thrown away
@@ -35,7 +37,7 @@ def split(path: Path, target_bytes: int) -> list[Slice]:
     slices: list[Slice] = []
     start = first = position = lines = 0
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
+        while block := file.read(min(_BLOCK, max(1, target_bytes // 4))):
             if position + len(block) - start >= target_bytes and (end := block.rfind(b"\n") + 1):
                 head = block[:end].count(b"\n")
                 slices.append(Slice(str(path), "jsonl", start, position + end, first))
@@ -43,7 +45,7 @@ def split(path: Path, target_bytes: int) -> list[Slice]:
             lines += block.count(b"\n")
             position += len(block)
     if start < position or not slices:
-        slices.append(Slice(str(path), "jsonl", start, -1, first))
+        slices.append(Slice(str(path), "jsonl", start, position, first))
     return slices
 
 
@@ -129,7 +131,7 @@ def _blocks(piece: Slice) -> Iterator[tuple[int, list[bytes | Fault]]]:
     ordinal = piece.first
     try:
         with _open(piece) as stream:
-            for lines in _lines(stream, piece.stop - piece.start if piece.stop >= 0 else None):
+            for lines in _lines(_bytes(stream, piece)):
                 for start in range(0, len(lines), MAX_ROWS):
                     part = [
                         _too_long(ordinal + index) if line is None else line
@@ -161,14 +163,10 @@ def _open(piece: Slice) -> Any:
     return file
 
 
-def _lines(stream: BinaryIO, size: int | None) -> Iterator[list[bytes | None]]:
-    """Blocks of lines without their ends; None for a line that is too long. Reads `size` bytes at most."""
+def _lines(blocks: Iterator[bytes]) -> Iterator[list[bytes | None]]:
+    """The lines of each block without their ends; None for a line that is too long."""
     rest: list[bytes] = []  # parts of the line that goes on in the next block
-    while size is None or size > 0:
-        block = stream.read(_BLOCK if size is None else min(_BLOCK, size))
-        if not block:
-            break
-        size = None if size is None else size - len(block)
+    for block in blocks:
         lines: list[bytes | None] = list(block.split(b"\n"))
         rest.append(lines[0] or b"")
         if len(lines) > 1:
@@ -179,6 +177,25 @@ def _lines(stream: BinaryIO, size: int | None) -> Iterator[list[bytes | None]]:
             rest = [_TOO_LONG]
     if any(rest):
         yield [_whole(rest)]
+
+
+def _bytes(stream: BinaryIO, piece: Slice) -> Iterator[bytes]:
+    """Blocks of the slice; what a broken stream gives before it breaks comes before the error."""
+    left = piece.stop - piece.start if piece.stop >= 0 else sys.maxsize
+    parts: list[bytes] = []
+    try:
+        while part := stream.read(min(_PIECE, left)):
+            parts.append(part)
+            left -= len(part)
+            if len(parts) * _PIECE >= _BLOCK:
+                yield b"".join(parts)
+                parts = []
+    except OSError:
+        if parts:
+            yield b"".join(parts)
+        raise
+    if parts:
+        yield b"".join(parts)
 
 
 def _whole(parts: list[bytes]) -> bytes | None:

@@ -69,4 +69,6 @@ def _read_html(piece: Slice, options: ExtractOptions) -> Iterator[Read]:
 def reader_fingerprint(kind: str, options: ExtractOptions | None = None) -> dict[str, str]:
     """All, beside the bytes and the columns, that the records of a kind of file depend on."""
     base = {"reader": kind, "version": str(_VERSION)}
-    return base | (pages.fingerprint(options or ExtractOptions.model_validate({})) if kind in ("html", "warc") else {})
+    return base | (
+        pages.fingerprint(options or ExtractOptions.model_validate({})) if kind in ("html", "warc") else {}
+    )

@@ -179,7 +179,7 @@ def _batch(arrays: Mapping[str, Any], count: int) -> pa.RecordBatch:
 
 def _json(row: Mapping[str, Any]) -> bytes:
     # NaN and infinity are no JSON; what is no plain value (a loader may give any) stands as its text.
-    return to_json(row, inf_nan_mode="null", serialize_unknown=True)
+    return to_json(row, inf_nan_mode="null", fallback=str)
 
 
 def _take(row: dict[str, Any], column: str, *, keep: bool) -> Any:
@@ -200,4 +200,4 @@ def as_text(value: Any) -> str:
         return ""
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value)
-    return to_json(value, inf_nan_mode="null", serialize_unknown=True).decode().strip('"')
+    return to_json(value, inf_nan_mode="null", fallback=str).decode().strip('"')

@@ -85,7 +85,9 @@ def decode(body: bytes, charset: str) -> str:
     declared = [codec for label in (charset, named) if (codec := _codec(label))]
     if _is_utf8(body):
         declared = ["utf-8"]
-    elif not body.isascii():  # whoever calls it UTF-8 is wrong
+    elif body.isascii():
+        declared.append("utf-8")
+    else:  # whoever calls it UTF-8 is wrong
         declared = [codec for codec in declared if codec != "utf-8"]
     for codec in declared:
         with contextlib.suppress(UnicodeError):
