@@ -17,7 +17,7 @@ QUESTION = "How do I restrict access to a directory by IP address?"
 class Quiet(http.server.SimpleHTTPRequestHandler):
     """Serves files and says nothing."""
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+    def log_message(self, format: str, *args: object) -> None:
         """Nothing: the crawl has a display of its own."""
 
 

@@ -21,16 +21,15 @@ from curate.lake.digest import content_digest, digest_column, digest_json
 from curate.lake.parquet import write_parquet
 from curate.lake.runs import Head
 from indexing.candidate import make_candidate
-from indexing.chunkers import chunk
+from indexing.chunkers import CHUNKER, chunk
 from indexing.embedder import Embedder, language_warning, open_embedder
 from schemas.errors import IndexingError
 from schemas.index import IndexOptions
 from schemas.report import TableReport
 from schemas.tables import TABLES
 
-CHUNK_VERSION = 1  # goes up when chunks of the same text change
 _CHUNKS, _VECTORS = TABLES["chunks"].schema, TABLES["vectors"].schema
-_EMBED_AT_ONCE = 4_096  # passages between two commits
+_EMBED_AT_ONCE = 512  # passages between two commits: about ten seconds on two cores
 
 
 def make_index(session: Session) -> None:
@@ -106,7 +105,7 @@ def chunk_fingerprint(options: IndexOptions, embedder: Embedder) -> str:
     """Digest of all that passages depend on beside the text."""
     tokenizer = digest_json(embedder.tokenizer.to_str())
     cut = {"chunker": options.chunker, "tokens": options.chunk_tokens, "overlap": options.overlap}
-    return digest_json([CHUNK_VERSION, cut, tokenizer, embedder.passage_prompt])
+    return digest_json([CHUNKER, cut, tokenizer, embedder.passage_prompt])
 
 
 def _chunk_rows(texts: pl.DataFrame, cut: pa.Table) -> pa.Table:

@@ -8,11 +8,11 @@ from curate.engine.plan import make_plan
 from curate.engine.run import run_tables
 from schemas.recipe import load_recipe
 
-WORDS = (
+WORDS = str.split(
     "the harbour opens early and boats leave before dawn while gulls circle over pier by noon market hall is full "
     "of noise salt visitors ask about price morning catch nobody knows who painted old blue lighthouse door in "
     "evening town quiet again lamps along quay burn until last ferry has gone"
-).split()
+)
 
 
 def text(seed, words=60):

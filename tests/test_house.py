@@ -67,11 +67,11 @@ def test_a_heavy_package_is_imported_in_its_home_only(package):
     }
     # The doctor looks at everything.
     strangers = {file for file in found if not any(file.startswith(home) for home in HOMES[package])} - {
-        "curate/cli/doctor.py"
+        "curate/cli/installation.py"
     }
     assert not strangers
     if package in ONE_FILE:
-        assert len(found - {"curate/cli/doctor.py"}) <= 1
+        assert len(found - {"curate/cli/installation.py"}) <= 1
 
 
 def test_nothing_unpickles_or_evaluates():

@@ -121,7 +121,10 @@ BROKEN = [
     (b"\x00\x00\x00", "Line 2: Expecting value at column 1."),
     (b'{"text": "a\x00b"}', "Line 2: Invalid control character at at column 12."),
     (b'{"text": ["a"]}', 'Record 2: column "text" is an array, not a string.'),
-    (b'{"text": "a", "x": ' + b"[" * 600 + b"]" * 600 + b"}", "Record 2: nested too deep."),
+    (
+        b'{"text": "a", "x": ' + b"[" * 600 + b"]" * 600 + b"}",
+        "Record 2: ValueError: Maximum serialization depth exceeded.",
+    ),
     (b'{"text": "a", "x": ' + b"[" * 100_000, "Line 2: nested too deep, or a number too long."),
 ]
 
@@ -552,6 +555,11 @@ def strings():
 
 def number():
     return 5
+
+def objects():
+    import numpy as np
+    yield {"text": "one", "n": np.float64(1.5)}
+    yield {"text": "two", "n": object()}
 """
 
 
@@ -579,6 +587,12 @@ def test_documents_of_langchain_and_llamaindex(loaders):
     (row,) = loaders("langchain")
     assert (row["text"], row["title"], row["extra"]) == ("one", "A", '{"source":"a.pdf"}')
     assert loaders("llamaindex")[0]["text"] == "two"
+
+
+def test_values_of_a_function_that_json_has_no_form_for(loaders, tmp_path):
+    assert [row["extra"] for row in loaders("objects")] == ['{"n":1.5}']
+    (found,) = load(f"loaders_{tmp_path.name}:objects", {}, tmp_path)
+    assert found.faults == (Fault(1, "error:read", "Record 2: TypeError: object has no form in JSON."),)
 
 
 @pytest.mark.parametrize(

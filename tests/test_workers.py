@@ -75,13 +75,17 @@ def test_a_task_that_kills_two_workers_is_an_error_with_a_way_out(pool):
     assert "--workers 1" in error.value.hint
 
 
+def stop_after_one(pool, results):
+    for result in pool.map("tests.test_workers:double", [{"value": n} for n in range(500)]):
+        results.append(result)
+        STOP.set()
+
+
 def test_a_stop_finishes_what_was_begun_and_begins_nothing(pool):
     results = []
     try:
         with pytest.raises(KeyboardInterrupt):
-            for result in pool.map("tests.test_workers:double", [{"value": n} for n in range(500)]):
-                results.append(result)
-                STOP.set()
+            stop_after_one(pool, results)
     finally:
         STOP.clear()
     assert 1 <= len(results) < 500

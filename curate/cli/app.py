@@ -81,7 +81,8 @@ def _family(family: str, named: set[str], group: Group, place: int) -> App:
     app = App(name=family, help=FAMILY_SUMMARY[family], group=group, sort_key=place)
     for number, (name, summary) in enumerate(members.items()):
         shown = None if {family, name} <= named else summary
-        app.command(f"curate.cli.{family}:{name}", name=name, help=shown, sort_key=number)
+        function = "list_" if name == "list" else name
+        app.command(f"curate.cli.{family}:{function}", name=name, help=shown, sort_key=number)
     return app
 
 

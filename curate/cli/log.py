@@ -41,31 +41,36 @@ def log(
         return
     shown = []
     for run in runs:
-        ends = [run["tables"][0], run["tables"][-1]] if run["tables"] else []
+        whole = run["kind"] != "run" or len(run["tables"]) > 1
         shown.append({
             "version": run["version"], "when": f"{run['at'].astimezone():%Y-%m-%d %H:%M}", "name": run["name"],
-            "what": " … ".join(dict.fromkeys(ends)) if run["kind"] == "run" else run["kind"],
+            "what": run["kind"] if whole else f"run: {', '.join(run['tables'])}",
             "documents": "" if run["documents"] is None else f"{run['documents']:,}",
             "written": size(run["bytes"]) if run["bytes"] else "", "live index": run["live"], "message": run["message"],
         })  # fmt: skip
-    show(table_of(shown, right=("version", "documents", "written"), whole=("when",)))
+    show(
+        table_of(
+            shown, right=("version", "documents", "written"), whole=("when", "name", "what", "live index")
+        )
+    )
 
 
 def by_run(rows: pl.DataFrame) -> list[dict[str, Any]]:
     """The rows of `runs` put together by run, oldest first; `documents` is the corpus as it stood then."""
-    runs: list[dict[str, Any]] = []
-    documents: dict[str, int] = {}
+    runs: dict[str, dict[str, Any]] = {}
+    documents: dict[tuple[str, int], int] = {}  # by name and pinned version of its corpus
     for row in rows.to_dicts() if rows.width else []:
-        if not runs or runs[-1]["run"] != row["run"]:
-            runs.append(
-                {"run": row["run"], "name": row["name"], "kind": row["kind"], "tables": [], "bytes": 0}
-            )
-        report = json.loads(row["report"] or "{}")
+        name, report = row["name"], json.loads(row["report"] or "{}")
+        corpus = (name, json.loads(row["pins"]).get(f"{name}/corpus", -1))
         if row["table"] == "corpus":
-            documents[row["name"]] = report.get("kept", 0)
-        run = runs[-1]
+            documents[corpus] = report.get("kept", 0)
+        # Two names may run at once; a promotion or a tag is a row of its own, whatever it is called.
+        key = row["run"] if row["kind"] == "run" else str(row["seq"])
+        run = runs.setdefault(
+            key, {"run": row["run"], "name": name, "kind": row["kind"], "tables": [], "bytes": 0}
+        )
         run["tables"] += [row["table"]] if row["table"] else []
-        run["bytes"] += report.get("bytes_written", 0)
+        run["bytes"] += report.get("bytes_written", 0) if row["table"] else 0
         run.update(version=row["seq"], at=row["at"], message=row["message"])
-        run.update(documents=documents.get(row["name"]), live=json.loads(row["live"]).get(row["name"], ""))
-    return runs
+        run.update(documents=documents.get(corpus), live=json.loads(row["live"]).get(name, ""))
+    return sorted(runs.values(), key=lambda run: int(run["version"]))

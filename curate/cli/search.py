@@ -51,11 +51,9 @@ def search(
         Compare the question with every passage.
     """
     from curate.cli.terminal import show, show_json
-    from curate.lake.lake import Lake as OpenLake
     from indexing import open_index
 
-    index = open_index(lake, OpenLake(lake).require(name))
-    hits = index.search(question, k, mode, where or None, exact=exact)
+    hits = open_index(lake, name).search(question, k, mode, where or None, exact=exact)
     if as_json:
         show_json({
             "question": question, "index_version": hits.index_version, "corpus_version": hits.corpus_version,

@@ -146,11 +146,15 @@ def _shown(rows: list[dict[str, Any]]) -> list[RenderableType]:
     """Rows for people: `why` takes the place, so ids are left to --json; what all rows share is not said."""
     from curate.cli.terminal import table_of, text
 
-    told = [column for column in ("kept", "table") if len({row.get(column) for row in rows}) > 1]
+    told = ["table"] if len({row.get("table") for row in rows}) > 1 else []
     columns = [
         "place",
         *told,
         *[column for column in ("reason", "title", "language", "text") if rows and column in rows[0]],
     ]
-    made = table_of([{column: row[column] for column in columns} for row in rows], whole=("place",))
+    shown = [{column: row[column] for column in columns} for row in rows]
+    for row in shown:
+        if "reason" in row:
+            row["reason"] = row["reason"] or "kept"
+    made = table_of(shown, whole=("place",))
     return [made, text("curate why PLACE explains one of them.", style="dim")]

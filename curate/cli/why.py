@@ -38,14 +38,14 @@ def why(what: str, /, *, lake: Lake = "lake", name: Name = "", as_json: Json = F
     if as_json:
         show_json(found.model_dump())
     else:
-        show(*_card(found))
+        show(*_card(found, lake))
 
 
-def _card(found: Explanation) -> list[RenderableType]:
+def _card(found: Explanation, lake: str) -> list[RenderableType]:
     lines: list[RenderableType] = [_verdict(found), *_origin(found)]
     if found.tables:
         lines.append(_measured(found))
-    return [*lines, *_advice(found)]
+    return [*lines, *_advice(found, lake)]
 
 
 def _verdict(found: Explanation) -> Text:
@@ -84,16 +84,25 @@ def _origin(found: Explanation) -> list[Text]:
 
 
 def _measured(found: Explanation) -> Table:
-    """One line for every step with what it measured, and one for each of its rules."""
+    """A line for every step with what it measured, and below it one for each of its rules."""
+    from rich.text import Text
+
     from curate.cli.terminal import table, text
 
-    made = table("step", "rule", "value", "margin", right=("value", "margin"))
+    made = table("step and rules", "value", "margin", right=("margin",))
     for outcome in found.tables:
         for step in outcome.steps:
-            name = text(f"{outcome.table}.{step.step}", 60)
-            made.add_row(name, text(_measures(step), 400, "dim"), "", "")
+            decides = (outcome.table, step.step) == (found.table, found.step)
+            if not (step.measures or step.rules or decides):
+                continue
+            name = text(f"{outcome.table}.{step.step}", 80, "bold")
+            made.add_row(Text.assemble(name, "  ", text(_measures(step), 400, "dim")))
             for rule in step.rules:
                 _add_rule(made, rule)
+            if decides and not step.rules:  # duplicates: the step decides without a rule of the recipe
+                made.add_row(
+                    text(f"  {found.reason}"), f"similarity {found.similarity:.3f}", style="bold red"
+                )
     return made
 
 
@@ -114,16 +123,18 @@ def _add_rule(made: Table, rule: RuleOutcome) -> None:
     style = "bold red" if rule.failed else ""
     values = ", ".join(f"{limit.column} {number(limit.value)}" for limit in rule.limits)
     margins = ", ".join(f"{'+' if limit.margin > 0 else ''}{number(limit.margin)}" for limit in rule.limits)
-    made.add_row("", text(f"{rule.reason}: {rule.rule}", 400), text(values), text(margins), style=style)
+    made.add_row(text(f"  {rule.reason}: {rule.rule}", 400), text(values), text(margins), style=style)
 
 
-def _advice(found: Explanation) -> list[Text]:
+def _advice(found: Explanation, lake: str) -> list[Text]:
     from rich.text import Text
 
+    from curate.cli.outcome import at_lake
     from curate.cli.terminal import text
 
     lines: list[Text] = []
-    for title, advice in (("to keep it", found.to_keep), ("to see the effect first", found.to_preview)):
+    first = at_lake(found.to_preview, lake) if found.to_preview else ""
+    for title, advice in (("to keep it", found.to_keep), ("to see the effect first", first)):
         if advice:
             lines.append(Text(title, style="dim"))
             lines += [Text.assemble("  ", text(line)) for line in advice.split("\n")]

@@ -100,7 +100,7 @@ def _row(item: Any) -> dict[str, Any] | None:
     """A dict of one's own: a document's text and its metadata's columns side by side."""
     if isinstance(item, Mapping):
         return {str(key): value for key, value in item.items()}
-    text = getattr(item, "page_content", None) or getattr(item, "text", None)
+    text = getattr(item, "page_content", getattr(item, "text", None))
     metadata = getattr(item, "metadata", None)
     if isinstance(text, str) and isinstance(metadata, Mapping):
         return {"text": text, **{str(key): value for key, value in metadata.items() if key != "text"}}

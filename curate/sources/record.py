@@ -151,9 +151,9 @@ def from_rows(
     for index, row in enumerate(rows):
         try:
             extras.append(_json(row) if row else b"{}")
-        except (PydanticSerializationError, RecursionError):
+        except (PydanticSerializationError, RecursionError) as error:
             extras.append(b"{}")
-            wrong[index] = "nested too deep"
+            wrong[index] = str(error).removeprefix("Error serializing to JSON: ").rstrip(".")
     arrays = {
         "ordinal": ordinals, "text": values["text"], "extra": extras, "date": dates, "declared_language": languages,
         **{role: [as_text(value) for value in values[role]] for role in ("title", "author", "url") if role in roles},
@@ -178,8 +178,18 @@ def _batch(arrays: Mapping[str, Any], count: int) -> pa.RecordBatch:
 
 
 def _json(row: Mapping[str, Any]) -> bytes:
-    # NaN and infinity are no JSON; what is no plain value (a loader may give any) stands as its text.
-    return to_json(row, inf_nan_mode="null", fallback=str)
+    return to_json(row, inf_nan_mode="null", fallback=_plain)  # NaN and infinity are no JSON
+
+
+def _plain(value: Any) -> Any:
+    """A number or array of NumPy, which a loader may give, as a plain value.
+
+    Raises:
+        TypeError: any other object; its text might hold an address in memory, and change with every run.
+    """
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def _take(row: dict[str, Any], column: str, *, keep: bool) -> Any:
@@ -200,4 +210,4 @@ def as_text(value: Any) -> str:
         return ""
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value)
-    return to_json(value, inf_nan_mode="null", fallback=str).decode().strip('"')
+    return to_json(value, inf_nan_mode="null", fallback=_plain).decode().strip('"')
