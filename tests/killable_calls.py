@@ -31,3 +31,7 @@ def misbehave(body: bytes, how: str) -> object:
 
 def process(body: bytes) -> list[object]:
     return [os.getpid(), sorted(sys.modules)]
+
+
+def parent(body: bytes) -> int:
+    return os.getppid()

@@ -1,5 +1,8 @@
 """Calls in processes that can be lost: each is answered, and none harms its neighbours."""
 
+import functools
+import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -30,7 +33,7 @@ def misbehave(*how: str, seconds: float = 0.2, workers: int = 2) -> list[object]
     [
         ("spin", "error:timeout", "It was not done after 0.2 seconds."),
         ("sleep", "error:timeout", "It was not done after 0.2 seconds."),  # after five times as long
-        ("crash", "error:extract", "The process that read it crashed (SIGSEGV)."),
+        ("crash", "error:extract", "The process that read it crashed (Segmentation fault)."),
         ("exit", "error:extract", "The process that read it ended with code 7."),
         ("eat", "error:memory", "It needs more than 1,000 MB of memory."),
         ("raise", "error:extract", "ValueError: a document broke it"),
@@ -95,6 +98,17 @@ def test_a_worker_has_the_preloaded_modules_and_none_that_map_gigabytes():
     )
     assert "curate.sources.webpage" in modules
     assert not {"pyarrow", "polars", "numba", "numpy", "torch"} & set(modules)
+
+
+def test_a_server_that_was_killed_is_started_again():
+    preload = ("tests.killable_calls",)
+    call = functools.partial(
+        map_killable, "tests.killable_calls:parent", workers=1, seconds=2, memory_bytes=GB, preload=preload
+    )
+    ((_, server),) = call([(0, b"", {})])
+    os.kill(server, signal.SIGKILL)
+    ((_, after),) = call([(0, b"", {})])
+    assert after != server
 
 
 def test_a_preload_that_fails_says_so(capfd):

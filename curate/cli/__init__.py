@@ -9,7 +9,15 @@ import os
 import sys
 from collections.abc import Sequence
 
-from schemas.errors import CurateError
+try:
+    from schemas.errors import CurateError
+except ImportError:  # `schemas` is a common name: another package may stand before ours on sys.path
+    import schemas
+
+    sys.exit(
+        f"error: {next(iter(schemas.__path__))} is imported instead of curate's own module schemas.\n"
+        "hint: Run curate from another folder, or rename or uninstall that module."
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

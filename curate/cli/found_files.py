@@ -20,8 +20,8 @@ from curate.cli.found import (
     languages_of,
     name_from,
     quartiles,
-    quoted,
 )
+from curate.cli.options import quoted
 from curate.reports.numbers import duration, plural, size
 from curate.sources.files import find_files, kind_of
 from curate.sources.readers import ExtractOptions, read_slice

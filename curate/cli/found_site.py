@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from curate.cli.found import Found, languages_of, name_from, quartiles, quoted
+from curate.cli.found import Found, languages_of, name_from, quartiles
+from curate.cli.options import quoted
 from curate.engine.progress import Progress
 from curate.reports.numbers import duration, plural
 from schemas.errors import SourceError

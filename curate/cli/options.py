@@ -51,8 +51,14 @@ def read_settings(settings: Sequence[str]) -> dict[str, Any]:
     return merged
 
 
+def quoted(value: str) -> str:
+    """A TOML string."""
+    # Every JSON string is a TOML string, but for DEL, which TOML wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
 def _parsed(key: str, value: str) -> dict[str, Any]:
-    for written in (value, json.dumps(value, ensure_ascii=False)):
+    for written in (value, quoted(value)):
         try:
             return tomllib.loads(f"{key} = {written}")
         except tomllib.TOMLDecodeError:

@@ -60,10 +60,11 @@ def search(
             "exact": hits.exact, "took_ms": hits.took_ms, "hits": [vars(hit) for hit in hits],
         })  # fmt: skip
     else:
-        show(*_answer(question, hits))
+        show(*answer(question, hits))
 
 
-def _answer(question: str, hits: Hits) -> list[RenderableType]:
+def answer(question: str, hits: Hits) -> list[RenderableType]:
+    """The hits as they are shown: title, score, place, passage with the words of the question bold."""
     from curate.cli.terminal import text
 
     words = [re.escape(word) for word in re.findall(r"\w{3,}", question)]

@@ -85,7 +85,7 @@ def _origin(found: Explanation) -> list[Text]:
 
 def _measured(found: Explanation) -> Table:
     """A line for every step with what it measured, and below it one for each of its rules."""
-    from rich.text import Text
+    from rich.padding import Padding
 
     from curate.cli.terminal import table, text
 
@@ -95,8 +95,9 @@ def _measured(found: Explanation) -> Table:
             decides = (outcome.table, step.step) == (found.table, found.step)
             if not (step.measures or step.rules or decides):
                 continue
-            name = text(f"{outcome.table}.{step.step}", 80, "bold")
-            made.add_row(Text.assemble(name, "  ", text(_measures(step), 400, "dim")))
+            made.add_row(text(f"{outcome.table}.{step.step}", 80, "bold"))
+            if step.measures:
+                made.add_row(Padding(text(_measures(step), 400, "dim"), (0, 0, 0, 2)))
             for rule in step.rules:
                 _add_rule(made, rule)
             if decides and not step.rules:  # duplicates: the step decides without a rule of the recipe

@@ -46,8 +46,7 @@ def make_documents(session: Session) -> Head:
 
 def documents_fingerprint(table: PlannedTable) -> str:
     """Of the extractor's options and libraries, under which records and documents are stored."""
-    options = extract_options(table)
-    return digest_json([options.model_dump(mode="json"), reader_fingerprint("html", options)])
+    return digest_json(reader_fingerprint("html", extract_options(table)))
 
 
 def _verdicts(

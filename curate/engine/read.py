@@ -30,7 +30,7 @@ from schemas.tables import RECORD_SCHEMA, TABLES
 _DOCUMENTS, _RECORDS = TABLES["documents"].schema, TABLES["records"].schema
 _NOTHING = pa.RecordBatch.from_pylist([], RECORD_SCHEMA)
 _FLUSH_PAGES, _FLUSH_SECONDS = 500, 10.0
-_AGAIN = ("error:timeout", "error:memory", "error:extract")  # may go better next time: never stored
+_AGAIN = ("error:timeout", "error:memory", "error:extract")  # of a page: may go better next time, so it is not recorded
 
 
 def extract_options(table: PlannedTable) -> ExtractOptions:
@@ -205,9 +205,9 @@ def document_rows(records: pa.RecordBatch) -> pa.Table:
 def record_rows(
     page: str, number: int, slices: int, documents: pa.Table, read: Read | None, *, empty: bool = False
 ) -> pa.Table:
-    """Rows of `records` of one slice: its documents, then the faults that will not change."""
+    """Rows of `records` of one slice: its documents, then its faults."""
     key = digest(f"{page}\0{number}")
-    faults = [fault for fault in read.faults if fault.reason not in _AGAIN] if read else []
+    faults = read.faults if read else ()
     ordinals = [*documents.column("ordinal").to_pylist(), *[fault.ordinal for fault in faults]]
     keys = [*documents.column("key").to_pylist(), *[""] * len(faults)]
     reasons = [*[""] * len(documents), *[fault.reason for fault in faults]]

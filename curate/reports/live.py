@@ -15,7 +15,7 @@ from curate.reports.plain import Pace, outcome, position
 from curate.reports.printable import printable
 from schemas.report import TableReport
 
-_NAME, _WORDS = 12, 52  # columns that stay beside the bar
+_NAME, _WORDS = 12, (13, 5, 12, 11)  # least widths, so that bars stand still
 _LONGEST_BAR, _SHORTEST_BAR = 30, 6
 
 
@@ -72,21 +72,24 @@ class LiveProgress(Progress):
         self._console.print(Text(printable(message, 500)), soft_wrap=True)
 
     def _rows(self) -> Group:
-        bar = min(_LONGEST_BAR, self._console.width - _NAME - _WORDS)
-        return Group(*[self._row(table, pace, bar) for table, pace in list(self._paces.items())])
+        return Group(*[self._row(table, pace) for table, pace in list(self._paces.items())])
 
-    def _row(self, table: str, pace: Pace, bar: int) -> Table:
-        cells: list[Text | ProgressBar] = [Text(f"  {printable(table, _NAME)}", style="bold")]
-        widths: list[int | None] = [_NAME + 2]
+    def _row(self, table: str, pace: Pace) -> Table:
+        words = [printable(word, 40) for word in position(table, pace, self._notes.get(table, ""))]
+        widths = [_NAME + 2, *map(max, _WORDS, map(len, words))]
+        cells: list[Text | ProgressBar] = [
+            Text(f"  {printable(table, _NAME)}", style="bold"),
+            *map(Text, words),
+        ]
+        bar = min(_LONGEST_BAR, self._console.width - sum(widths) - 2 * len(widths) - 3)
         if bar >= _SHORTEST_BAR:
-            cells.append(
-                ProgressBar(pace.total or None, pace.done, bar, complete_style="blue", finished_style="blue")
+            drawn = ProgressBar(
+                pace.total or None, pace.done, bar, complete_style="blue", finished_style="blue"
             )
-            widths.append(bar)
-        cells += [Text(word) for word in position(table, pace)]
-        cells.append(Text(printable(self._notes.get(table, ""), 60), style="dim"))
+            cells.insert(1, drawn)
+            widths.insert(1, bar)
         row = Table.grid(padding=(0, 2, 0, 0))
-        for width in [*widths, 15, 5, None, None, None]:
+        for width in widths:
             row.add_column(width=width, no_wrap=True)
         row.add_row(*cells)
         return row

@@ -51,14 +51,14 @@ class Pace:
         return max(0, self.total - self.done) / self.rate if self.rate and self.total else 0.0
 
 
-def position(table: str, pace: Pace) -> list[str]:
-    """Count, share, rate and time left, each "" where it is not known."""
+def position(table: str, pace: Pace, note: str = "") -> list[str]:
+    """Count, share, rate (or the note, which says more) and time left, each "" where it is not known."""
     unit = _UNITS.get(table, "doc")
     known = pace.total > 0
     return [
         f"{pace.done:,}/{pace.total:,}" if known else plural(pace.done, unit),
         share(min(pace.done, pace.total), pace.total) if known else "",
-        f"{pace.rate:,.0f} {unit}s/s" if pace.rate else "",
+        note or (f"{pace.rate:,.0f} {unit}s/s" if pace.rate >= 1 else ""),
         f"{duration(pace.left)} left" if pace.left >= 1 else "",
     ]
 
@@ -106,7 +106,7 @@ class PlainProgress(Progress):
         ends = 0 < pace.total <= pace.done  # `finish` says so
         if (stepped or since >= _SILENCE) and not ends:
             self._told[table] = (self._clock(), pace.done)
-            self._line(table, "  ".join(part for part in [*position(table, pace), note] if part))
+            self._line(table, "  ".join(part for part in position(table, pace, note) if part))
 
     def finish(self, report: TableReport) -> None:
         """A table is made and published."""

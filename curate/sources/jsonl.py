@@ -24,6 +24,7 @@ MAX_LINE = 64_000_000  # bytes; a longer line is a fault, and never in memory as
 MAX_JSON = 256_000_000  # bytes of a .json file that is one array or object
 _BLOCK = 8_000_000
 _PIECE = 500_000  # bytes read at once, of which none are got when the stream breaks within them
+_HEAD = 1_000_000
 _SAMPLE = 100  # lines whose names say what columns a file has
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 _TOO_LONG = b"too long"  # told by identity: the beginning of a line that is thrown away
@@ -65,14 +66,13 @@ def read(piece: Slice, columns: Columns) -> Iterator[Read]:
 
 
 def _roles(path: str, columns: Columns) -> dict[str, str]:
-    names: dict[str, None] = {}
-    for first, lines in _blocks(Slice(path, "jsonl")):
-        rows, _, _ = _parse(lines[:_SAMPLE], first)
-        for row in rows:
-            names |= dict.fromkeys(row)
-        if rows:
-            break
-    return resolve(columns, list(names), path, all_known=False) if names else {"text": "text", **columns}
+    """Role → column, as the first records of the file show them: the same for each of its slices."""
+    for head in (Slice(path, "jsonl", stop=_HEAD), Slice(path, "jsonl")):
+        for first, lines in _blocks(head):
+            rows, _, _ = _parse(lines[:_SAMPLE], first)
+            if names := list(dict.fromkeys(name for row in rows for name in row)):
+                return resolve(columns, names, path, all_known=False)
+    return {"text": "text", **columns}
 
 
 def _parse(
@@ -94,13 +94,8 @@ def _parse(
         elif isinstance(value, Fault):
             faults.append(value)
         elif isinstance(line, bytes) and line.strip():
-            faults.append(
-                Fault(
-                    ordinal,
-                    "error:read",
-                    f"Line {ordinal + 1}: expected a JSON object, found {_kind(value)}.",
-                )
-            )
+            message = f"Line {ordinal + 1}: expected a JSON object, found {_kind(value)}."
+            faults.append(Fault(ordinal, "error:read", message))
     return rows, ordinals, faults
 
 
@@ -112,18 +107,17 @@ def _carefully(line: bytes, ordinal: int) -> Any:
     text = line.removeprefix(_BOM).decode("utf-8", "replace")
     try:
         row = json.loads(text)
+        whole = json.dumps(row, ensure_ascii=False).encode("utf-16", "surrogatepass")
+        return json.loads(whole.decode("utf-16", "replace"))
     except json.JSONDecodeError as error:
         return Fault(ordinal, "error:read", f"Line {ordinal + 1}: {error.msg} at column {error.pos + 1}.")
     except (RecursionError, ValueError):  # ValueError: an integer of more than 4,300 digits
         return Fault(ordinal, "error:read", f"Line {ordinal + 1}: nested too deep, or a number too long.")
-    whole = json.dumps(row, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return json.loads(whole)
 
 
 def _kind(value: Any) -> str:
-    return {list: "an array", str: "a string", bool: "a Boolean", type(None): "null"}.get(
-        type(value), "a number"
-    )
+    kinds = {list: "an array", str: "a string", bool: "a Boolean", type(None): "null"}
+    return kinds.get(type(value), "a number")
 
 
 def _blocks(piece: Slice) -> Iterator[tuple[int, list[bytes | Fault]]]:

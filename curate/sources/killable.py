@@ -1,6 +1,6 @@
 """Calls that may hang, crash or eat memory, in worker processes that can be lost.
 
-    for key, result in map_killable("curate.sources.extract:answer", items, workers=2, seconds=10, memory_bytes=1_500_000_000):
+    for key, result in map_killable("package.module:function", items, workers=2, seconds=10, memory_bytes=10**9):
 
 Workers are forked from a small server (see `killable_server`), which is started once per process and set
 of imports. The caller's `__main__` is never imported again, and nothing is pickled: arguments and
@@ -90,6 +90,15 @@ def _server(preload: tuple[str, ...]) -> _Server:
         return _servers[preload]
 
 
+def _connect(preload: tuple[str, ...]) -> socket.socket:
+    server = _server(preload)
+    try:
+        return server.connect()
+    except OSError:  # it was killed, most likely for want of memory
+        server.close()
+        return _server(preload).connect()
+
+
 class _Worker:
     def __init__(self, connection: socket.socket, settings: dict[str, Any]) -> None:
         self.connection = connection
@@ -137,14 +146,14 @@ class _Pool:
                 self._idle.append(worker)
         if "result" in answer:
             return answer["result"]
-        return (
-            Fault(0, "error:extract", answer["error"]) if "error" in answer else self._fault(answer["ended"])
-        )
+        if "error" in answer:
+            return Fault(0, "error:extract", answer["error"])
+        return self._fault(answer["ended"])
 
     def _take(self) -> _Worker:
         with self._lock:
             worker = self._idle.pop() if self._idle else None
-        worker = worker or _Worker(_server(self._preload).connect(), self._settings)
+        worker = worker or _Worker(_connect(self._preload), self._settings)
         with self._lock:
             self._busy.add(worker)
             if self._closed:
@@ -157,14 +166,10 @@ class _Pool:
             return Fault(0, "error:timeout", f"It was not done after {seconds:g} seconds.")
         if code in (OUT_OF_MEMORY, -signal.SIGKILL):
             return Fault(0, "error:memory", f"It needs more than {memory // 1_000_000:,} MB of memory.")
-        cause = (
-            "is gone"
-            if code is None
-            else f"crashed ({signal.Signals(-code).name})"
-            if code < 0
-            else f"ended with code {code}"
-        )
-        return Fault(0, "error:extract", f"The process that read it {cause}.")
+        if code is None:
+            return Fault(0, "error:extract", "The process that read it is gone.")
+        how = f"crashed ({signal.strsignal(-code)})" if code < 0 else f"ended with code {code}"
+        return Fault(0, "error:extract", f"The process that read it {how}.")
 
     def close(self) -> None:
         """End the workers, also those at work: the threads that wait for them see the end."""

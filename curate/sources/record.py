@@ -25,13 +25,8 @@ Columns = Mapping[str, str]
 MAX_ROWS = 5_000
 MAX_BYTES = 32_000_000
 ROLES = {
-    "text": "text",
-    "title": "title",
-    "author": "author",
-    "date": "date",
-    "language": "declared_language",
-    "url": "url",
-}
+    "text": "text", "title": "title", "author": "author", "date": "date", "language": "declared_language", "url": "url",
+}  # fmt: skip
 NORMALISED = ("date", "language")  # these stay in `extra` too, as they were
 _TEXT_NAMES = ("content", "body", "markdown")
 

@@ -214,8 +214,8 @@ def read_csv(piece: Slice, columns: Columns) -> Iterator[Read]:
     bad: list[Fault] = []
 
     def refuse(row: Any) -> str:
-        message = f"Row {row.number - 1}: expected {row.expected_columns} values, found {row.actual_columns}: {row.text[:80]!r}"
-        bad.append(Fault(row.number - 2, "error:read", message))
+        found = f"expected {row.expected_columns} values, found {row.actual_columns}"
+        bad.append(Fault(row.number - 2, "error:read", f"Row {row.number - 1}: {found}."))
         return "skip"
 
     done = 0

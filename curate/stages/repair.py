@@ -66,9 +66,27 @@ def repair(batch: Batch, options: RepairOptions) -> Measured:
     return Measured({"changed": pa.array(changed), "removed": pa.array(removed)}, text)
 
 
-def repaired(text: str, *, unescape_html: bool) -> str:
-    """One text, repaired: what the stage does, without looking first whether it is needed."""
-    config = ftfy.TextFixerConfig(
+def repaired(text: str, *, unescape_html: bool, every_line: bool = False) -> str:
+    """One text, repaired: what the stage does, without looking first whether it is needed.
+
+    ftfy works line by line, so it is given only the lines in which something is suspicious; `every_line`
+    gives it all of them, with the same result.
+    """
+    fix = _fix_every_line if every_line else _fix_suspicious_lines
+    for _ in range(_ROUNDS):
+        fixed = fix(_LINE_END.sub("\n", text), unescape_html)
+        composed = fixed if fixed.isascii() else unicodedata.normalize("NFC", _crowded().sub(r"\1", fixed))
+        lines = composed.split("\n")
+        tidy = _BLANK_LINES.sub("\n\n\n", "\n".join(line.rstrip() for line in lines)).strip("\n")
+        if tidy == text:
+            break
+        text = tidy
+    return text
+
+
+@cache
+def _config(unescape_html: bool) -> ftfy.TextFixerConfig:
+    return ftfy.TextFixerConfig(
         unescape_html="auto" if unescape_html else False,
         fix_latin_ligatures=False,
         fix_character_width=False,
@@ -77,14 +95,30 @@ def repaired(text: str, *, unescape_html: bool) -> str:
         normalization=None,
         explain=False,
     )
-    for _ in range(_ROUNDS):
-        fixed = ftfy.fix_text(_LINE_END.sub("\n", text), config)
-        lines = unicodedata.normalize("NFC", _crowded().sub(r"\1", fixed)).split("\n")
-        tidy = _BLANK_LINES.sub("\n\n\n", "\n".join(line.rstrip() for line in lines)).strip("\n")
-        if tidy == text:
-            break
-        text = tidy
-    return text
+
+
+def _fix_every_line(text: str, unescape_html: bool) -> str:
+    fixed: str = ftfy.fix_text(text, _config(unescape_html))
+    return fixed
+
+
+def _fix_suspicious_lines(text: str, unescape_html: bool) -> str:
+    lines = text.split("\n")
+    suspects = find_suspects(pa.array([_seen(line) for line in lines], pa.large_string()), entities=unescape_html)
+    broken = np.flatnonzero(suspects & BROKEN).tolist()
+    if not broken:
+        return text
+    # From the first "<" on, ftfy takes a text for HTML and leaves entities alone.
+    markup = next((number for number, line in enumerate(lines) if "<" in line), len(lines))
+    for number in broken:
+        lines[number] = ftfy.fix_text(lines[number], _config(unescape_html and number < markup))
+    return "\n".join(lines)
+
+
+def _seen(line: str) -> str:
+    """A line as the detector sees it: spaces at its end go later, unless they may be half of mojibake."""
+    bare = line.rstrip(" \t")
+    return bare if bare[-1:].isascii() else line
 
 
 @cache
