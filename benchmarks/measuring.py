@@ -21,8 +21,8 @@ from typing import Any
 
 Figures = dict[str, dict[str, float]]  # what was measured -> name of the figure -> value
 CACHE = Path(os.environ.get("CURATE_DATA_CACHE", "~/.cache/curate-data")).expanduser()
-# A program that has been started before has its bytecode: some containers forbid Python to keep it.
-_ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(CACHE / "bytecode")}
+# For the processes that are measured: some containers forbid Python to keep the bytecode that it keeps elsewhere.
+os.environ |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(CACHE / "bytecode")}
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MB = 1e6
 
@@ -72,7 +72,7 @@ def run(
             stdout=out,
             stderr=errors,
             cwd=folder,
-            env={**os.environ, **_ENVIRONMENT, **(env or {})},
+            env={**os.environ, **(env or {})},
         )
         memory = _Memory(process.pid)
         memory.start()

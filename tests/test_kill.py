@@ -13,15 +13,18 @@ from pathlib import Path
 
 import pytest
 
+from indexing import open_index
+from indexing.tables import make_index
 from tests.lakes import digests, make_recipe, run
 
-TABLES = ["documents", "filtered", "deduplicated", "corpus"]
+TABLES = ["documents", "filtered", "deduplicated", "corpus", "index"]
 CHILD = """
 import os, signal, sys, threading, time
 from pathlib import Path
 from curate.engine.progress import Progress
 from curate.lake.runs import Runs
 from curate.lake.content import Appender
+from indexing.tables import make_index
 from tests.lakes import run
 
 moment, table = sys.argv[2], sys.argv[3]
@@ -44,19 +47,31 @@ def deadly_add(self, file):
 Runs.publish, Appender.add = deadly_publish, deadly_add
 if moment == "time":
     threading.Timer(float(table), die).start()
-run(Path(sys.argv[1]), progress=Deadly())
+run(Path(sys.argv[1]), progress=Deadly(), then=make_index)
 """
 MOMENTS = (
     [(moment, table) for moment in ("inside", "before", "after") for table in TABLES]
-    + [("commit", table) for table in ("documents", "records", "filtered", "signatures", "pairs", "corpus")]
-    + [("time", str(round(random.Random(seed).uniform(0.8, 4.0), 2))) for seed in range(12)]
+    + [
+        ("commit", table)
+        for table in (
+            "documents",
+            "records",
+            "filtered",
+            "signatures",
+            "pairs",
+            "corpus",
+            "chunks",
+            "vectors",
+        )
+    ]
+    + [("time", str(round(random.Random(seed).uniform(0.8, 8.0), 2))) for seed in range(7)]
 )
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     recipe = make_recipe(tmp_path_factory.mktemp("undisturbed"), count=40)
-    run(recipe)
+    run(recipe, then=make_index)
     return digests(recipe.parent / "lake")
 
 
@@ -74,8 +89,9 @@ def test_the_run_after_a_kill_ends_where_an_undisturbed_one_does(tmp_path, undis
     assert killed.returncode in ({-signal.SIGKILL, 0} if moment == "time" else {-signal.SIGKILL}), (
         killed.stderr
     )
-    run(recipe)
+    run(recipe, then=make_index)
     assert digests(tmp_path / "lake") == undisturbed
+    assert len(open_index(tmp_path / "lake").search("harbour", k=3)) == 3
 
 
 def test_a_run_that_is_killed_before_its_row_shows_nothing(tmp_path):

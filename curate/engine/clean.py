@@ -18,7 +18,7 @@ from curate.engine.plan import make_plan
 from curate.engine.progress import Progress
 from curate.engine.run import run_tables
 from curate.engine.session import Session
-from curate.engine.shard import read_texts
+from curate.engine.shard import read_texts, take_rows
 from curate.engine.write import check_output, write_rows
 from curate.lake.parquet import write_parquet
 from curate.lake.runs import Head
@@ -89,38 +89,23 @@ def _recipe(files: list[str], recipe: str, columns: Mapping[str, str], overrides
 
 def _kept_rows(session: Session, head: Head) -> Iterator[pl.DataFrame]:
     """The corpus in the order of the input, in batches: text, stated metadata, and the input's columns."""
-    order = _input_order(session, head)
     files = sorted(session.lake.state(NAME, "corpus").files(head.pins[f"{NAME}/corpus"]))
-    folder = session.lake.root / NAME / "corpus"
     if not files:
         return
-    paths = [str(folder / file) for file in files]
-    rows = pl.scan_parquet(paths, glob=False, include_file_paths="file").select("id", "file").collect()
-    rows = rows.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64).over("file"))
-    rows = order.join(rows, on="id", maintain_order="left")
-    types = _extra_types(paths)
-    for start in range(0, len(rows), _BATCH):
-        part = rows.slice(start, _BATCH)
-        scan = pl.scan_parquet(sorted(set(part.get_column("file"))), glob=False)
-        meta = (
-            scan.select("id", "title", "url", "date", "extra")
-            .join(part.lazy().select("id"), on="id", how="semi")
-            .collect()
-        )
-        batch = part.select("id").join(meta, on="id", maintain_order="left")
-        batch = batch.insert_column(1, pl.Series("text", read_texts(part)))
-        yield _shaped(batch, types)
-
-
-def _input_order(session: Session, head: Head) -> pl.DataFrame:
-    """Ids in the order of files and of records in them."""
-    kept = session.lake.read(NAME, "verdicts/corpus", head).filter("kept").select("id")
-    places = session.lake.read(NAME, "verdicts/documents", head).select("id", "place")
-    split = pl.col("place").str.split("#")
-    numbered = places.with_columns(
-        path=split.list.first(), number=split.list.get(1, null_on_oob=True).cast(pl.Int64)
+    paths = [str(session.lake.root / NAME / "corpus" / file) for file in files]
+    rows = (
+        pl.scan_parquet(paths, glob=False, include_file_paths="file").select("id", "place", "file").collect()
     )
-    return numbered.join(kept, on="id", how="semi").sort("path", "number").select("id").collect()
+    rows = in_input_order(rows.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64).over("file")))
+    types = _extra_types(paths)
+    for part in rows.iter_slices(_BATCH):
+        yield _shaped(pl.DataFrame(take_rows(part, ["id", "text", "title", "url", "date", "extra"])), types)
+
+
+def in_input_order(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with a `place` (path#number) in the order of files and of records in them."""
+    split = pl.col("place").str.split("#")
+    return rows.sort(split.list.first(), split.list.get(1, null_on_oob=True).cast(pl.Int64))
 
 
 def _extra_types(paths: list[str]) -> dict[str, pl.DataType]:
@@ -159,23 +144,28 @@ def _write_dropped(session: Session, head: Head, out: Path) -> None:
             )
         )
     places = session.lake.read(NAME, "verdicts/documents", head).select("id", "place", document_key="key")
-    dropped = pl.concat(parts).join(places, on="id").sort("place").collect()
+    dropped = in_input_order(pl.concat(parts).join(places, on="id").collect())
     content = session.lake.content("documents", head.fingerprints[f"{NAME}/documents"])
-    schema = pa.schema([*dropped.drop("document_key").to_arrow().schema, pa.field("text", pa.large_string())])
+    located = dropped.join(
+        content.places(), left_on="document_key", right_on="key", how="left", maintain_order="left"
+    )
+    told = dropped.drop("document_key").columns
+    schema = pa.schema([*dropped.select(told).to_arrow().schema, pa.field("text", pa.large_string())])
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for start in range(0, len(dropped), _BATCH):
-            part = dropped.slice(start, _BATCH)
-            texts = content.scan().select(document_key="key", text="text")
-            joined = part.lazy().join(
-                texts.join(part.lazy().select("document_key"), on="document_key", how="semi"),
-                on="document_key",
-                how="left",
-                maintain_order="left",
-            )
-            yield from joined.drop("document_key").collect().to_arrow().cast(schema).to_batches()
+        for part in located.iter_slices(_BATCH):
+            yield from _with_texts(part, told).cast(schema).to_batches()
 
     write_parquet(batches(), schema, out)
+
+
+def _with_texts(rows: pl.DataFrame, columns: list[str]) -> pa.Table:
+    """Columns of the rows and their texts; a record that could not be read has none."""
+    readable = rows.filter(pl.col("file").is_not_null())
+    texts = pl.DataFrame(
+        {"id": readable.get_column("id"), "text": pl.Series(read_texts(readable), dtype=pl.String)}
+    )
+    return rows.select(columns).join(texts, on="id", how="left", maintain_order="left").to_arrow()
 
 
 def _write_measurements(session: Session, head: Head, out: Path) -> None:

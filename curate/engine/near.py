@@ -20,13 +20,14 @@ from curate.dedup.leaders import leaders
 from curate.dedup.options import MinhashOptions
 from curate.dedup.sketch import EMPTY, estimates
 from curate.engine.session import Session
-from curate.engine.shard import plan_shards
+from curate.engine.shard import MAX_ROWS, plan_shards
 from curate.engine.standing import locate
 from curate.lake.content import Appender, Content, new_file
 from curate.lake.digest import digest_json, digest_rows
 from curate.lake.runs import Head
 from schemas.report import TableReport
 
+_PAIRS_AT_ONCE = 1_000_000  # few shards: the second texts of pairs lie anywhere, and each shard reads its own
 SKETCH_VERSION = 1  # goes up when sketches or shingles of the same text change
 
 
@@ -116,7 +117,11 @@ class NearDuplicates:
         )
         first = places.select(row_a="index", file_a="file", at_a="row", chars="chars")
         second = places.select(row_b="index", file_b="file", at_b="row")
-        return pairs.join(first, on="row_a").join(second, on="row_b").sort("file_a", "at_a")
+        located = pairs.join(first, on="row_a").join(second, on="row_b").sort("file_a", "at_a")
+        # A text that stands in many pairs is read once.
+        return located.with_columns(
+            chars=pl.when(pl.col("row_a").is_first_distinct()).then("chars").otherwise(0)
+        )
 
     def _content(self, table: str, options: dict[str, object]) -> Content:
         # Folding case and accents follows Python's table of Unicode.
@@ -142,7 +147,7 @@ class NearDuplicates:
                 "stop": stop,
                 "out": str(new_file(content.folder)),
             }
-            for start, stop in plan_shards(rows)
+            for start, stop in plan_shards(rows, max_rows=MAX_ROWS if columns else _PAIRS_AT_ONCE)
         ]
         for result in self.session.workers.map(f"curate.dedup.shards:{function}", tasks):
             appender.add(Path(result["file"]))

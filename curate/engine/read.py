@@ -30,7 +30,11 @@ from schemas.tables import RECORD_SCHEMA, TABLES
 _DOCUMENTS, _RECORDS = TABLES["documents"].schema, TABLES["records"].schema
 _NOTHING = pa.RecordBatch.from_pylist([], RECORD_SCHEMA)
 _FLUSH_PAGES, _FLUSH_SECONDS = 500, 10.0
-_AGAIN = ("error:timeout", "error:memory", "error:extract")  # of a page: may go better next time, so it is not recorded
+_AGAIN = (
+    "error:timeout",
+    "error:memory",
+    "error:extract",
+)  # of a page: may go better next time, so it is not recorded
 
 
 def extract_options(table: PlannedTable) -> ExtractOptions:

@@ -58,33 +58,43 @@ def read_rows(task: dict[str, Any]) -> pl.DataFrame:
 
 def read_texts(rows: pl.DataFrame) -> pa.LargeStringArray:
     """Texts of rows that say where they lie (file, row), in the order of the rows."""
+    return _plain(take_rows(rows, ["text"]).column("text").cast(pa.large_string()))
+
+
+def take_rows(rows: pl.DataFrame, columns: list[str]) -> pa.Table:
+    """Columns of the Parquet rows at (file, row), in the order asked; only the row groups concerned are read."""
     parts, order = [], []
-    numbered = rows.select("file", "row").with_row_index("position")
-    for (file,), group in numbered.sort("row").group_by(["file"], maintain_order=True):
-        parts.append(read_text_rows(str(file), group.get_column("row").to_numpy()))
+    numbered = rows.select("file", "row").with_row_index("position").sort("file", "row")
+    for (file,), group in numbered.group_by(["file"], maintain_order=True):
+        parts += _take_from(str(file), group.get_column("row").to_numpy(), columns)
         order.append(group.get_column("position").to_numpy())
     if not parts:
-        return pa.array([], pa.large_string())
-    texts = pa.concat_arrays(parts)
+        return pa.table({name: pa.array([], pa.large_string()) for name in columns})
     place = np.empty(len(rows), dtype=np.int64)
     place[np.concatenate(order)] = np.arange(len(rows))
-    return texts.take(pa.array(place)) if (np.diff(place) != 1).any() else texts
+    table = pa.concat_tables(parts, promote_options="permissive")
+    return table.take(pa.array(place)) if (np.diff(place) != 1).any() else table
 
 
-def read_text_rows(file: str, wanted: np.ndarray) -> pa.LargeStringArray:
-    """The texts at row numbers of one file (sorted); only the row groups concerned are read."""
+def _take_from(file: str, wanted: np.ndarray, columns: list[str]) -> list[pa.Table]:
+    """The rows at sorted row numbers of one file, group by group."""
     parquet = pq.ParquetFile(file)
-    parts, first = [pa.array([], pa.large_string())], 0
+    parts, first = [], 0
     for group in range(parquet.metadata.num_row_groups):
         last = first + parquet.metadata.row_group(group).num_rows
-        inside = wanted[(wanted >= first) & (wanted < last)] - first
+        inside = wanted[np.searchsorted(wanted, first) : np.searchsorted(wanted, last)] - first
         if len(inside):
-            column = parquet.read_row_group(group, columns=["text"]).column("text").cast(pa.large_string())
-            whole = len(inside) == last - first
-            parts.append((column if whole else column.take(pa.array(inside))).combine_chunks())
+            table = _large(parquet.read_row_group(group, columns=columns))
+            parts.append(table if len(inside) == last - first else table.take(pa.array(inside)))
         first = last
-    return pa.concat_arrays(
-        [part if isinstance(part, pa.Array) else pa.concat_arrays(part.chunks) for part in parts]
+    return parts
+
+
+def _large(table: pa.Table) -> pa.Table:
+    """Strings with 64-bit offsets: many row groups together may hold more than 2 GiB."""
+    kinds = [pa.large_string() if pa.types.is_string(field.type) else field.type for field in table.schema]
+    return table.cast(
+        pa.schema([field.with_type(kind) for field, kind in zip(table.schema, kinds, strict=True)])
     )
 
 
@@ -197,7 +207,7 @@ def step_tasks(steps: Iterable[Any]) -> list[dict[str, Any]]:
     ]
 
 
-def plan_shards(rows: pl.DataFrame, chars: str = "chars") -> list[tuple[int, int]]:
+def plan_shards(rows: pl.DataFrame, chars: str = "chars", max_rows: int = MAX_ROWS) -> list[tuple[int, int]]:
     """Cut rows (in order of file and row) into shards of at most 5,000 documents and 16 M characters.
 
     A document longer than that is a shard of its own.
@@ -205,7 +215,7 @@ def plan_shards(rows: pl.DataFrame, chars: str = "chars") -> list[tuple[int, int
     lengths = rows.get_column(chars).to_numpy() if chars in rows.columns else np.zeros(len(rows))
     shards, start, total = [], 0, 0
     for position, length in enumerate(lengths.tolist()):
-        if position > start and (position - start >= MAX_ROWS or total + length > MAX_CHARS):
+        if position > start and (position - start >= max_rows or total + length > MAX_CHARS):
             shards.append((start, position))
             start, total = position, 0
         total += length

@@ -39,7 +39,7 @@ class Pace:
     @property
     def rate(self) -> float:
         """Documents a second; 0 as long as it is not known."""
-        if len(self._seen) < 2:
+        if len(self._seen) < 3:  # one shard says little
             return 0.0
         (start, before), (_, now) = self._seen[0], self._seen[-1]
         took = self._clock() - start  # up to this moment: a shard that takes long must slow the rate

@@ -1,0 +1,49 @@
+"""Seconds of what `make demo` runs after the installation: crawl, clean, index and ask a site in 13 languages.
+
+    python benchmarks/demo.py
+
+`first` is a machine that never ran curate: kernels are compiled, Python makes its bytecode. `second` is the
+same again in an empty folder. The parts are the tables' own seconds; `rest` is starting, serving, asking.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from measuring import Figures, arguments, finish, machine, run
+
+from curate.lake.lake import open_lake
+
+DEMO = Path(__file__).resolve().parents[1] / "examples" / "demo.py"
+
+
+def main() -> None:
+    """Run the demo twice, in processes of their own."""
+    parser = arguments(__doc__)
+    options = parser.parse_args()
+    where = machine("scrapy", "trafilatura", "polars", "deltalake", "onnxruntime", "faiss-cpu")
+    figures: Figures = {}
+    with tempfile.TemporaryDirectory(prefix="curate-bench-") as folder:
+        caches = {"CURATE_CACHE": f"{folder}/cache", "PYTHONPYCACHEPREFIX": f"{folder}/bytecode"}
+        for name in ("first", "second"):
+            work = Path(folder) / name
+            work.mkdir()
+            cost = run([sys.executable, DEMO], folder=work, env=caches)
+            figures[name] = {**cost.figures(), **_parts(work / "demo-lake", cost.seconds)}
+    finish(options, where, figures)
+
+
+def _parts(lake: Path, seconds: float) -> dict[str, float]:
+    """Seconds and sizes of the tables, from the reports that the lake keeps."""
+    reports = [json.loads(report) for report in open_lake(lake).runs.log().get_column("report") if report]
+    parts = {f"{report['table']}.seconds": report["seconds"] for report in reports}
+    parts["rest.seconds"] = seconds - sum(parts.values())
+    sizes = {report["table"]: report["kept"] for report in reports}
+    return {**parts, **{f"{table}.kept": kept for table, kept in sizes.items()}}
+
+
+if __name__ == "__main__":
+    main()
