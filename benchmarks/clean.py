@@ -33,7 +33,7 @@ def main() -> None:
     figures: Figures = {}
     with tempfile.TemporaryDirectory(prefix="curate-bench-") as folder:
         data = bulk_file(options, Path(folder))
-        run([sys.executable, "-m", "curate.text.warm"])
+        run([sys.executable, "-m", "curate.engine.warm"])
         run(curate("--help"))
         for recipe in [options.recipe] if options.recipe else RECIPES:
             for workers in [options.workers] if options.workers else WORKERS:

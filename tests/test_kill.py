@@ -50,7 +50,8 @@ if moment == "time":
 run(Path(sys.argv[1]), progress=Deadly(), then=make_index)
 """
 MOMENTS = (
-    [(moment, table) for moment in ("inside", "before", "after") for table in TABLES]
+    [("inside", table) for table in [*TABLES[:-1], "chunks", "vectors"]]
+    + [(moment, table) for moment in ("before", "after") for table in TABLES]
     + [
         ("commit", table)
         for table in (
@@ -64,7 +65,7 @@ MOMENTS = (
             "vectors",
         )
     ]
-    + [("time", str(round(random.Random(seed).uniform(0.8, 8.0), 2))) for seed in range(7)]
+    + [("time", str(round(random.Random(seed).uniform(0.8, 8.0), 2))) for seed in range(6)]
 )
 
 

@@ -270,6 +270,13 @@ def test_only_web_places_become_links():
     assert link.get("rel") == "noreferrer noopener"
 
 
+def test_what_was_masked_is_told_only_where_it_was_counted():
+    assert "personal details masked" not in render(a_report())
+    assert '>0</b><span class="muted">personal details masked' in render(
+        a_report(counts={"redacted.email": 0})
+    )
+
+
 def test_a_page_of_nothing_is_a_page():
     page = render(RunReport(name="x", run="r"))
     assert elements(page)["script"] == 1

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.text import unicode, warm
+from curate.engine import warm
+from curate.text import unicode
 from curate.text.arrow import buffers, normalised, texts
 from curate.text.detect import BROKEN, find_suspects
 from curate.text.lines import count_line_marks, count_marks, find_lines

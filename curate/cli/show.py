@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -47,65 +46,19 @@ def show(
         How many rows.
     """
     from curate.cli import terminal
+    from curate.cli.holdings import holdings, overview
     from curate.lake.lake import Lake as Home
 
     home = Home(lake)
     if not table and not dropped:
-        held = _holdings(home)
-        return terminal.show_json(held) if as_json else terminal.show(*_overview(held))
+        held = holdings(home)
+        return terminal.show_json(held) if as_json else terminal.show(*overview(held))
     name = home.require(name)
     if table == "corpus" and not dropped:
         rows = _corpus(home, name, limit)
     else:
         rows = _verdicts(home, name, table, dropped, limit)
     return terminal.show_json(rows) if as_json else terminal.show(*_shown(rows))
-
-
-def _holdings(home: OpenLake) -> list[dict[str, Any]]:
-    """Per name: version, age, documents in the corpus, live index, tables with their rows."""
-    from curate.cli.log import by_run
-
-    runs = by_run(home.runs.log())
-    head = home.head()
-    held = []
-    for name in home.names():
-        mine = [run for run in runs if run["name"] == name]
-        made = [run for run in mine if run["kind"] == "run"] or mine
-        tables = sorted(
-            pin.removeprefix(f"{name}/verdicts/") for pin in head.pins if pin.startswith(f"{name}/verdicts/")
-        )
-        held.append({
-            "name": name, "version": mine[-1]["version"], "at": made[-1]["at"], "documents": mine[-1]["documents"],
-            "live": head.live.get(name, ""), "tables": {table: _counts(home, name, table) for table in tables},
-        })  # fmt: skip
-    return held
-
-
-def _counts(home: OpenLake, name: str, table: str) -> dict[str, int]:
-    import polars as pl
-
-    counted = home.read(name, f"verdicts/{table}").select(rows=pl.len(), kept=pl.col("kept").sum()).collect()
-    return {key: int(value) for key, value in counted.row(0, named=True).items()}
-
-
-def _overview(held: list[dict[str, Any]]) -> list[RenderableType]:
-    from rich.text import Text
-
-    from curate.cli.terminal import table, text
-    from curate.reports.numbers import duration, plural
-
-    lines: list[RenderableType] = []
-    for name in held:
-        age = duration((datetime.now(UTC) - name["at"].astimezone(UTC)).total_seconds())
-        live = f"index {name['live']} is live" if name["live"] else "no index is live"
-        facts = f"  version {name['version']}, {plural(name['documents'] or 0, 'document')}, {live}, made {age} ago"
-        lines.append(Text.assemble(text(name["name"], style="bold"), text(facts)))
-        made = table("table", "documents", "kept", "dropped", right=("documents", "kept", "dropped"))
-        for title, counts in sorted(name["tables"].items(), key=lambda item: -item[1]["rows"]):
-            dropped = counts["rows"] - counts["kept"]
-            made.add_row(text(title), f"{counts['rows']:,}", f"{counts['kept']:,}", f"{dropped:,}")
-        lines.append(made)
-    return lines
 
 
 def _corpus(home: OpenLake, name: str, limit: int) -> list[dict[str, Any]]:

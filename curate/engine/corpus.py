@@ -38,6 +38,7 @@ def make_corpus(session: Session) -> Head:
     state = session.lake.state(session.name, "corpus", corpus_schema(session))
     pin = made.base.pins.get(session.key("corpus"))
     version = _update(session, made, state, pin, product)
+    made.report.counts.update(_redaction_counts(product))
     if not len(product):
         made.report.notes.append(nothing_left(session, made))
     return publish_measured(
@@ -112,6 +113,13 @@ def _redactions(steps: tuple[Any, ...]) -> pl.Expr:
     if not entries:
         return pl.lit([], dtype=pl.List(pl.Struct({"key": pl.String, "value": pl.Int32})))
     return pl.concat_list(entries).list.eval(pl.element().filter(pl.element().struct.field("value") > 0))
+
+
+def _redaction_counts(product: pl.DataFrame) -> dict[str, int]:
+    """How many values of each kind were replaced in the texts, as redacted.KIND."""
+    entries = product.lazy().select(pl.col("redactions").explode()).drop_nulls().unnest("redactions")
+    totals = entries.group_by("key").agg(pl.col("value").sum()).sort("key").collect()
+    return {f"redacted.{kind}": int(count) for kind, count in totals.iter_rows()}
 
 
 def _update(

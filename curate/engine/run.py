@@ -97,10 +97,14 @@ def open_session(recipe: str | Path, lake: str | Path) -> AbstractContextManager
 @contextmanager
 def compiled_kernels() -> Iterator[None]:
     """Compile the kernels in a process beside this one, while sources are still being asked."""
-    command = [sys.executable, "-m", "curate.text.warm"]
-    warming = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    from curate.text.jit import WARM
+
+    if WARM.exists():
+        yield
+        return
+    command = [sys.executable, "-m", "curate.engine.warm"]
+    quiet = subprocess.DEVNULL
+    warming = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
     try:
         yield
     finally:

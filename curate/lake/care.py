@@ -153,7 +153,7 @@ def rollback(lake: str | Path, name: str, seq: int) -> Head:
     live = {name: old.live[name]} if name in old.live else {}
     message = f"back to version {seq}"
     row = replace(
-        old, run=f"rollback-{seq}", name=name, kind="rollback", table="", live=live, message=message
+        old, run=f"rollback-{seq}", name=name, kind="rollback", table="", report="", live=live, message=message
     )
     return home.runs.publish(base, row, mine, [])
 

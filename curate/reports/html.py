@@ -77,13 +77,13 @@ def _numbers(report: RunReport) -> list[tuple[str, str]]:
     read = report.table("documents").rows
     twins = sum(reason.dropped for table in tables for reason in table.reasons if _is_twin(reason))
     dropped = sum(reason.dropped for table in tables for reason in table.reasons) - twins
-    masked = sum(_redactions(report).values())
+    masked = [count for key, count in product.counts.items() if key.startswith(_REDACTED)]
     return [
         (f"{product.kept:,}", "documents kept"),
         (share(product.kept, read), f"of {plural(read, 'document')} read"),
         (f"{dropped:,}", "dropped by rules"),
         (f"{twins:,}", "duplicates removed"),
-        (f"{masked:,}", "personal details masked"),
+        *([(f"{sum(masked):,}", "personal details masked")] if masked else []),
         (duration(report.seconds), "for the whole run"),
     ]
 

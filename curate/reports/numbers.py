@@ -9,7 +9,7 @@ def share(part: float, whole: float) -> str:
     """`part` of `whole` in percent; 0 and 100 only where it is none and all.
 
     >>> share(301, 380), share(1, 20_000), share(19_999, 20_000), share(0, 5)
-    ('79 %', '0.005 %', '99.995 %', '0 %')
+    ('79 %', '0.01 %', '99.995 %', '0 %')
     """
     if not whole:
         return "0 %"

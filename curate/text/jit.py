@@ -53,7 +53,9 @@ class _SaySlowCompile(event.Listener):  # type: ignore[misc]
         sys.stderr.write("compiling the text kernels (once per version, about 20 s) ...\n")
 
 
-numba.config.CACHE_DIR = str(_cache_folder())
+CACHE = _cache_folder()
+WARM = CACHE / "warm"  # is there when every kernel has been compiled
+numba.config.CACHE_DIR = str(CACHE)
 event.register("numba:compile", _SaySlowCompile())
 
 
