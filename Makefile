@@ -21,7 +21,7 @@ check: .venv/.installed
 	$(BIN)/pytest
 
 ci: .venv/.installed
-	$(BIN)/pytest -m "not gpu"
+	$(BIN)/pytest -m "slow and not gpu"
 
 docs: .venv/.installed
 	$(BIN)/python docs/make_reference.py

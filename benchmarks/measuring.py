@@ -59,7 +59,7 @@ def run(
     """Run a command to its end.
 
     Processor time is its own and that of all descendants it waited for; memory the largest sum of their
-    resident sets in samples 50 ms apart, which counts shared pages once a process: an upper bound.
+    resident sets in samples 0.2 s apart, which counts shared pages once a process: an upper bound.
 
     Raises:
         SystemExit: the command failed.
@@ -97,7 +97,7 @@ class _Memory(threading.Thread):
         self.root, self.peak, self.done = root, 0, threading.Event()
 
     def run(self) -> None:
-        while not self.done.wait(0.05):
+        while not self.done.wait(0.2):
             self.peak = max(self.peak, sum(_resident(pid) for pid in _family(self.root)))
 
 

@@ -59,7 +59,10 @@ class Source(BaseModel):
     max_pages: int = Field(0, ge=0, description="pages fetched in a run; 0: no limit")
     max_page_bytes: int = Field(10_000_000, ge=1_000, description="a longer page is skipped")
     delay: float | None = Field(
-        None, ge=0, le=300, description="seconds between two requests to a host; not given: 0.25, none on loopback"
+        None,
+        ge=0,
+        le=300,
+        description="seconds between two requests to a host; not given: 0.25, none on loopback",
     )
     timeout: float = Field(30, gt=0, le=600, description="seconds for one page")
     user_agent: str = Field(

@@ -67,7 +67,14 @@ class _Maker:
         self.linked: list[str] = []  # from the home page
 
     def add(
-        self, path: str, page: Page, kind: str = "page", language: str = "en", *, linked: bool = True, **more: object
+        self,
+        path: str,
+        page: Page,
+        kind: str = "page",
+        language: str = "en",
+        *,
+        linked: bool = True,
+        **more: object,
     ) -> None:
         self.pages["/" + path] = page
         self.truth.append(Truth(path, kind, language, **more))  # type: ignore[arg-type]
@@ -104,10 +111,15 @@ class _Maker:
         for number in (2, 3):
             path = f"guide/{number}.html"
             article = _article(f"Handbook {path}", self.texts[path])
-            self.add(f"print/{path}", Page(f"<html lang=en><body>{article}</body></html>"), "print", cluster=path)
+            self.add(
+                f"print/{path}", Page(f"<html lang=en><body>{article}</body></html>"), "print", cluster=path
+            )
         for number in (6, 7, 8):
             path = f"guida/{number}.html"
-            changed = [*self.texts[path], f"Riveduto dal gruppo {number} in primavera, prima della salita ai pascoli alti."]
+            changed = [
+                *self.texts[path],
+                f"Riveduto dal gruppo {number} in primavera, prima della salita ai pascoli alti.",
+            ]
             self.add(f"2025/{path}", _page(f"Handbook {path}", changed, "it"), "version", "it", cluster=path)
 
     def latin(self) -> None:
@@ -121,12 +133,20 @@ class _Maker:
         }
         for name, (head, kind, encoding) in texts.items():
             page = _page("La città", paragraphs, "it", head=head)
-            self.add(f"latin/{name}", Page(str(page.body).encode(encoding), kind), "latin1", "it", cluster="latin")
+            self.add(
+                f"latin/{name}", Page(str(page.body).encode(encoding), kind), "latin1", "it", cluster="latin"
+            )
 
     def contacts(self) -> None:
         """Personal data in running text, tables, code, links and a title."""
-        emails = [f"{name}{self.chance.randint(10, 99)}@handbook.dairy.test" for name in ("rosa", "beat.frey", "m_keller")]
-        phones = [f"+44 20 7946 0{self.chance.randint(100, 999)}", f"+44 (0)117 496 0{self.chance.randint(100, 999)}"]
+        emails = [
+            f"{name}{self.chance.randint(10, 99)}@handbook.dairy.test"
+            for name in ("rosa", "beat.frey", "m_keller")
+        ]
+        phones = [
+            f"+44 20 7946 0{self.chance.randint(100, 999)}",
+            f"+44 (0)117 496 0{self.chance.randint(100, 999)}",
+        ]
         ibans = [iban("DE", self.chance, 18), iban("CH", self.chance, 17, " ")]
         first = [
             *self.prose("en", 60),
@@ -134,33 +154,56 @@ class _Maker:
             f"Invoices are paid to {ibans[0]} within thirty days.",
             f"<a href='mailto:{emails[1]}'>{emails[1]}</a> answers questions about milk.",
         ]  # fmt: skip
-        self.add("contacts.html", _page(f"Contacts of {emails[0]}", first), secrets=(emails[0], emails[1], phones[0], ibans[0]))
+        self.add(
+            "contacts.html",
+            _page(f"Contacts of {emails[0]}", first),
+            secrets=(emails[0], emails[1], phones[0], ibans[0]),
+        )
         second = [
             *self.prose("it", 60),
             f"Scrivete a {emails[2]} oppure telefonate al {phones[1]}.",
             f"<table><tr><th>Conto<th>Titolare</tr><tr><td>{ibans[1]}<td>Caseificio</tr></table>",
         ]
-        self.add("contatti.html", _page("Contatti", second, "it"), language="it", secrets=(emails[2], phones[1], ibans[1]))
+        self.add(
+            "contatti.html",
+            _page("Contatti", second, "it"),
+            language="it",
+            secrets=(emails[2], phones[1], ibans[1]),
+        )
 
     def traps(self) -> None:
         """What a crawler must not take, and what comes to nothing."""
         secret = [*self.prose(), UNFETCHED, "Ask nobody@handbook.dairy.test for the key."]
         self.add("staff/rota.html", _page("Rota", secret), "disallowed")
-        self.add("drafts/plan.html", _page("Plan", secret, head="<meta name=robots content=noindex>"), "noindex")
+        self.add(
+            "drafts/plan.html", _page("Plan", secret, head="<meta name=robots content=noindex>"), "noindex"
+        )
         silent = _page("Budget", secret)
         self.add("drafts/budget.html", Page(silent.body, headers={"X-Robots-Tag": "noindex"}), "noindex")
         self.add("home", redirect("/"), "redirect")
         self.add("news", redirect("/latest", 302), "redirect")
         self.add("latest", redirect("/guide/1.html"), "redirect", linked=False)
-        self.add("start.html", Page('<meta http-equiv="refresh" content="0; url=/"><p>You will be redirected.'), "redirect")
+        self.add(
+            "start.html",
+            Page('<meta http-equiv="refresh" content="0; url=/"><p>You will be redirected.'),
+            "redirect",
+        )
         self.add("empty.html", Page("<html><body><script>var x = 1</script></body></html>"), "empty", "")
         for number in range(3):
             self.add(f"tag/{number}.html", _page("Tag", [f"Pages about cheese {number}."]), "short")
         for depth in range(1, 8):
-            page = _page(f"Level {depth}", self.prose(), links=[f"/deep/{depth + 1}.html"] if depth < 7 else [])
+            page = _page(
+                f"Level {depth}", self.prose(), links=[f"/deep/{depth + 1}.html"] if depth < 7 else []
+            )
             self.add(f"deep/{depth}.html", page, linked=depth == 1)
         self.add("archive/orphan.html", _page("Orphan", self.prose()), linked=False)
-        self.linked += ["/index.html", "/guide/missing.html", "/nothing/here.html", "/guide/3.html?utm_source=mail#top", "/photo.jpg"]
+        self.linked += [
+            "/index.html",
+            "/guide/missing.html",
+            "/nothing/here.html",
+            "/guide/3.html?utm_source=mail#top",
+            "/photo.jpg",
+        ]
 
     def entrances(self) -> None:
         """The home page under two names, robots.txt, and a sitemap that knows one page more than the links do."""
@@ -168,12 +211,16 @@ class _Maker:
         for path in ("", "index.html"):
             self.add(path, home, cluster="home")
         robots = f"User-agent: *\nDisallow: /staff/\nSitemap: {HOST}sitemap.xml\n"
-        listed = [f"<url><loc>{HOST}{path}</loc></url>" for path in ("", "guide/1.html", "archive/orphan.html")]
+        listed = [
+            f"<url><loc>{HOST}{path}</loc></url>" for path in ("", "guide/1.html", "archive/orphan.html")
+        ]
         self.pages["/robots.txt"] = Page(robots, "text/plain")
         self.pages["/sitemap.xml"] = Page(f"<urlset>{''.join(listed)}</urlset>", "text/xml")
 
 
-def _page(title: str, paragraphs: Sequence[str], language: str = "en", *, head: str = "", links: Sequence[str] = ()) -> Page:
+def _page(
+    title: str, paragraphs: Sequence[str], language: str = "en", *, head: str = "", links: Sequence[str] = ()
+) -> Page:
     """A page in the frame of the site: navigation before the article, small print after it."""
     listed = "".join(f"<li><a href='{link}'>{link}</a></li>" for link in links)
     return Page(
@@ -185,7 +232,9 @@ def _page(title: str, paragraphs: Sequence[str], language: str = "en", *, head: 
 
 
 def _article(title: str, paragraphs: Sequence[str]) -> str:
-    return f"<h1>{title}</h1>" + "".join(text if text.startswith("<") else f"<p>{text}</p>" for text in paragraphs)
+    return f"<h1>{title}</h1>" + "".join(
+        text if text.startswith("<") else f"<p>{text}</p>" for text in paragraphs
+    )
 
 
 def iban(country: str, chance: random.Random, digits: int, gap: str = "") -> str:

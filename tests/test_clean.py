@@ -36,15 +36,22 @@ def test_dropped_rows_and_measurements_lie_beside_it(source, tmp_path):
     cleaned(source, tmp_path / "kept.parquet")
     beside = tmp_path / "kept.parquet.curate"
     dropped = pl.read_parquet(beside / "dropped.parquet")
-    assert dict(dropped["reason"].value_counts().iter_rows()) == {"too_short": 3, "duplicate": 3, "near_duplicate": 3}
+    assert dict(dropped["reason"].value_counts().iter_rows()) == {
+        "too_short": 3,
+        "duplicate": 3,
+        "near_duplicate": 3,
+    }
     assert set(dropped.filter(pl.col("reason") == "too_short")["text"]) == {"Too short."}
     assert dropped.filter(pl.col("reason") == "duplicate")["duplicate_of"].str.len_chars().min() == 32
+    assert "too_short" in (beside / "report.html").read_text()
     measured = pl.read_parquet(beside / "measurements.parquet")
     assert len(measured) == 30
     assert measured["length"].struct.field("words").min() == 2
 
 
-@pytest.mark.parametrize("name", ["kept.jsonl", "kept.jsonl.gz", "kept.jsonl.zst", "kept.csv", "kept.parquet"])
+@pytest.mark.parametrize(
+    "name", ["kept.jsonl", "kept.jsonl.gz", "kept.jsonl.zst", "kept.csv", "kept.parquet"]
+)
 def test_every_format_holds_the_same_texts(source, tmp_path, name):
     cleaned(source, tmp_path / name)
     data = (tmp_path / name).read_bytes()
@@ -108,5 +115,7 @@ def test_wrong_use_says_what_to_type(source, tmp_path):
 
 
 def test_a_rule_set_on_the_way_is_judged(source, tmp_path):
-    report = cleaned(source, tmp_path / "kept.parquet", overrides={"filtered": {"length": {"drop": {"too_short": False}}}})
+    report = cleaned(
+        source, tmp_path / "kept.parquet", overrides={"filtered": {"length": {"drop": {"too_short": False}}}}
+    )
     assert report.table("filtered").kept == 30

@@ -27,24 +27,44 @@ TRUTH = Path(__file__).parent / "data" / "example-site-truth.jsonl"
 NONE_KEPT = {
     "misc/empty.html": "no text",
     **dict.fromkeys(
-        ["misc/construction.html", "misc/login.html", "misc/test.html", *[f"tag/t{n}.html" for n in range(8)]],
+        [
+            "misc/construction.html",
+            "misc/login.html",
+            "misc/test.html",
+            *[f"tag/t{n}.html" for n in range(8)],
+        ],
         "junk and listings of fewer than ten words",
     ),
     **dict.fromkeys(
-        ["pg:tutorial-advanced.html", "pg:tutorial-sql.html", "pg:tutorial-start.html", "python/faq/index.html"],
+        [
+            "pg:tutorial-advanced.html",
+            "pg:tutorial-sql.html",
+            "pg:tutorial-start.html",
+            "python/faq/index.html",
+        ],
         "a heading and a table of contents: links are no text, and the heading is shorter than ten words",
     ),
 }
 # Clusters of which two pages are kept: the print version of a short page differs from it by a fifth.
 TWO_KEPT = {"apache:en:howto/public_html.html", "apache:en:vhosts/index.html"}
 # Little but links and names of languages: too little text to tell its language, and alike in all of them.
-CONTENTS = {f"manual/{language}/index.html" for language in ("da", "de", "en", "es", "fr", "ja", "ko", "pt-br", "ru", "tr", "zh-cn")}
+CONTENTS = {
+    f"manual/{language}/index.html"
+    for language in ("da", "de", "en", "es", "fr", "ja", "ko", "pt-br", "ru", "tr", "zh-cn")
+}
 
 
 def truth():
     rows = [json.loads(line) for line in TRUTH.read_text().splitlines()]
     pages = [
-        Truth(row["path"], row["kind"], row["lang"], row["cluster"] or "", tuple(row["emails"]), row["text_chars"])
+        Truth(
+            row["path"],
+            row["kind"],
+            row["lang"],
+            row["cluster"] or "",
+            tuple(row["emails"]),
+            row["text_chars"],
+        )
         for row in rows
     ]
     return [*pages, Truth("", "listing", "en", "index.html")]  # "/" is served as well
@@ -117,11 +137,15 @@ def test_a_second_run_measures_nothing_and_a_changed_page_costs_one_document(mad
     path = "/python/tutorial/venv.html"
     page = site.pages[path]
     try:
-        changed = page.data.replace(b"</h1>", b"</h1><p>From now on a module is loaded before it is named.</p>", 1)
+        changed = page.data.replace(
+            b"</h1>", b"</h1><p>From now on a module is loaded before it is named.</p>", 1
+        )
         site.pages[path] = Page(changed, page.type)
         report = run_site(site, HOST, lake)
     finally:
         site.pages[path] = page
     assert [table.measured for table in report.tables] == [1] * 5
-    before = made.corpus.select("id", "key").join(MadeSite(lake, HOST, []).corpus.select("id", "key"), on=["id", "key"])
+    before = made.corpus.select("id", "key").join(
+        MadeSite(lake, HOST, []).corpus.select("id", "key"), on=["id", "key"]
+    )
     assert len(before) == len(made.corpus) - 1

@@ -16,7 +16,9 @@ from tests.sites import Page, serve
 pytest.importorskip("scrapy")
 pytest.importorskip("trafilatura")
 
-NONE_KEPT = {path: [] for path in ("empty.html", "tag/0.html", "tag/1.html", "tag/2.html")}  # too short to be of use
+NONE_KEPT = {
+    path: [] for path in ("empty.html", "tag/0.html", "tag/1.html", "tag/2.html")
+}  # too short to be of use
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,10 @@ def test_every_page_is_fetched_that_may_be(first):
     assert made.answers["archive/orphan.html"]["depth"] == 0  # only the sitemap names it
     assert made.answers["deep/7.html"]["depth"] == 7
     assert "guide/3.html?utm_source=mail" not in made.answers
-    assert {path for path, row in made.answers.items() if row["status"] == 404} == {"guide/missing.html", "nothing/here.html"}
+    assert {path for path, row in made.answers.items() if row["status"] == 404} == {
+        "guide/missing.html",
+        "nothing/here.html",
+    }
     reasons = {reason.reason: reason.dropped for reason in report.table("pages").reasons}
     assert reasons == {"http_404": 2, "redirect": 4, "noindex": 2, "robots_txt": 1}
 
@@ -74,9 +79,10 @@ def test_every_language_is_right(first):
 
 def test_old_encodings_are_read_right(first):
     _, made = first
-    assert {made.verdicts("documents")[f"latin/{name}.html"]["digest"] for name in ("told", "meta", "silent", "utf8")} == {
-        made.verdicts("documents")["latin/told.html"]["digest"]
-    }
+    assert {
+        made.verdicts("documents")[f"latin/{name}.html"]["digest"]
+        for name in ("told", "meta", "silent", "utf8")
+    } == {made.verdicts("documents")["latin/told.html"]["digest"]}
     text = made.corpus.filter(made.corpus["url"].str.contains("latin"))["text"].item()
     assert "perché" in text
 
@@ -95,7 +101,13 @@ def test_personal_data_is_gone_and_counted(first):
     counted = dict.fromkeys(("emails", "phones", "ibans", "ips", "cards"), 0)
     for row in made.corpus.to_arrow()["redactions"].to_pylist():
         counted |= {kind: counted[kind] + count for kind, count in dict(row).items()}
-    assert counted == {"emails": 3 + 1, "phones": 2, "ibans": 2, "ips": 0, "cards": 0}  # one address stands twice
+    assert counted == {
+        "emails": 3 + 1,
+        "phones": 2,
+        "ibans": 2,
+        "ips": 0,
+        "cards": 0,
+    }  # one address stands twice
 
 
 def test_source_and_licence_are_carried(first):
@@ -121,14 +133,18 @@ def again(site, first, tmp_path):
 @pytest.mark.slow
 def test_a_second_run_asks_everything_and_measures_nothing(again, first):
     report, made = again()
-    assert {row["status"] for path, row in made.answers.items() if path in made.verdicts("documents")} == {304}
+    assert {row["status"] for path, row in made.answers.items() if path in made.verdicts("documents")} == {
+        304
+    }
     assert [table.measured for table in report.tables] == [0] * 5
     assert digests(made.lake) == digests(first[1].lake)
 
 
 def test_a_changed_page_costs_one_document(again, first, site):
     body = site.pages["/deep/3.html"].body
-    site.pages["/deep/3.html"] = Page(body.replace("</h1>", "</h1><p>From now on the brine is changed on Mondays.</p>"))
+    site.pages["/deep/3.html"] = Page(
+        body.replace("</h1>", "</h1><p>From now on the brine is changed on Mondays.</p>")
+    )
     report, made = again()
     assert [table.measured for table in report.tables] == [1] * 5
     assert report.table("corpus").changed == 1

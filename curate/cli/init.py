@@ -20,6 +20,7 @@ def init(
     extends: Annotated[str, Parameter(show_default=False)] = "",
     force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     list_recipes: Annotated[bool, Parameter(name="--list", negative="", show_default=False)] = False,
+    demo: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> None:
     """Look at a site or at files, and write a recipe that fits.
 
@@ -43,6 +44,8 @@ def init(
         Replace a recipe that is there.
     list_recipes
         List the packaged recipes.
+    demo
+        Look at the example site that comes with the source: 380 pages in 13 languages.
     """
     from curate.cli.terminal import show, table, text
     from schemas.recipe import packaged_recipes
@@ -54,7 +57,19 @@ def init(
         show(made)
         return
     _check_output(out, extends, force)
-    _write(_look(what or [], out), out, extends)
+    _write(_look([_example_site()] if demo else what or [], out), out, extends)
+
+
+def _example_site() -> str:
+    from pathlib import Path
+
+    site = Path(__file__).resolve().parents[2] / "examples" / "site"
+    if not site.is_dir():
+        raise UsageError(
+            "The example site comes with the source, not with the package.",
+            hint="Clone the repository and type make demo, or curate init --demo there.",
+        )
+    return str(site)
 
 
 def _check_output(out: str, extends: str, force: bool) -> None:

@@ -22,6 +22,8 @@ from curate.engine.shard import read_texts, take_rows
 from curate.engine.write import check_output, write_rows
 from curate.lake.parquet import write_parquet
 from curate.lake.runs import Head
+from curate.reports.html import write_report
+from curate.reports.samples import corpus_samples
 from schemas.errors import RecipeError, did_you_mean
 from schemas.recipe import Recipe, build_recipe, load_recipe, packaged_recipes
 from schemas.report import RunReport
@@ -44,8 +46,8 @@ def clean(
     """Clean files into one file (.parquet, .jsonl, .jsonl.gz, .jsonl.zst or .csv), in their order.
 
     `recipe` is a packaged name or a TOML file, whose sources and index are not used; `columns` tells which
-    column holds what, as in a recipe. `OUT.curate/` receives dropped.parquet, measurements.parquet, and
-    the tables from which a clean that was stopped goes on.
+    column holds what, as in a recipe. `OUT.curate/` receives dropped.parquet, measurements.parquet,
+    report.html, and the tables from which a clean that was stopped goes on.
 
     Raises:
         CurateError: what went wrong, and what to do.
@@ -62,9 +64,13 @@ def clean(
         _write_dropped(session, head, beside / "dropped.parquet")
         _write_measurements(session, head, beside / "measurements.parquet")
 
-    return run_tables(
+    report = run_tables(
         make_plan(planned), beside / "lake", limit=limit, workers=workers, progress=progress, then=write
     )
+    page = beside / "report.html"
+    report.report_path = str(page)
+    write_report(report, corpus_samples(beside / "lake", NAME), page)
+    return report
 
 
 def beside_output(out: Path) -> Path:

@@ -149,11 +149,20 @@ def rollback(lake: str | Path, name: str, seq: int) -> Head:
     for key in mine:
         table = open_table(home.root / key, old.pins[key]) if key in old.pins else None
         if table is not None and not all((home.root / key / file).exists() for file in file_names(table)):
-            raise LakeError(f"Version {seq} of {key} is gone.", hint="curate lake gc took it; choose a newer one.")
+            raise LakeError(
+                f"Version {seq} of {key} is gone.", hint="curate lake gc took it; choose a newer one."
+            )
     live = {name: old.live[name]} if name in old.live else {}
     message = f"back to version {seq}"
     row = replace(
-        old, run=f"rollback-{seq}", name=name, kind="rollback", table="", report="", live=live, message=message
+        old,
+        run=f"rollback-{seq}",
+        name=name,
+        kind="rollback",
+        table="",
+        report="",
+        live=live,
+        message=message,
     )
     return home.runs.publish(base, row, mine, [])
 

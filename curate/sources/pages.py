@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable, Iterator
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
 
 from curate.sources import textfiles
@@ -82,5 +82,16 @@ def extract_fields(
 
 def fingerprint(options: ExtractOptions) -> dict[str, str]:
     """All that the text of an HTML page depends on: our version, the options, trafilatura, lxml."""
-    versions = {"extract": str(EXTRACT_VERSION), **{name: version(name) for name in ("trafilatura", "lxml")}}
+    versions = {
+        "extract": str(EXTRACT_VERSION),
+        **{name: _installed(name) for name in ("trafilatura", "lxml")},
+    }
     return versions | {name: str(value) for name, value in options.of_page().items()}
+
+
+def _installed(package: str) -> str:
+    """Its version; "" where it is missing, and only files that need no extraction are read."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

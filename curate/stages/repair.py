@@ -104,7 +104,9 @@ def _fix_every_line(text: str, unescape_html: bool) -> str:
 
 def _fix_suspicious_lines(text: str, unescape_html: bool) -> str:
     lines = text.split("\n")
-    suspects = find_suspects(pa.array([_seen(line) for line in lines], pa.large_string()), entities=unescape_html)
+    suspects = find_suspects(
+        pa.array([_seen(line) for line in lines], pa.large_string()), entities=unescape_html
+    )
     broken = np.flatnonzero(suspects & BROKEN).tolist()
     if not broken:
         return text
