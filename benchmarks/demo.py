@@ -1,61 +1,54 @@
-"""Seconds of what `make demo` runs after the installation: crawl, clean, index and ask a site in 13 languages.
+"""Seconds of what `make demo` does after the installation: crawl, clean, index and ask a site in 13 languages.
 
     python benchmarks/demo.py
 
-`first` is a machine that never ran curate: kernels are compiled, Python makes its bytecode. `second` is the
-same again in an empty folder. The parts are the tables' own seconds; `rest` is starting, serving, asking.
+The two commands of examples/demo.py, on the same site, with a report to read the parts from. `first` is a
+machine that never ran curate: kernels are compiled, Python makes its bytecode. `second` is the same again with
+another, empty lake.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from pathlib import Path
 
-from measuring import Cost, Figures, arguments, curate, finish, machine, run
+from measuring import Figures, arguments, curate, finish, machine, run
 from texts import SITE
 from websites import folder_site, served
 
-from curate.lake.lake import open_lake
-
-DEMO = Path(__file__).resolve().parents[1] / "examples" / "demo.py"
+RECIPE = SITE.with_name("curate.toml")
+QUESTION = "How do I restrict access to a directory by IP address?"
 
 
 def main() -> None:
     """Run the demo twice, in processes of their own."""
-    parser = arguments(__doc__)
-    options = parser.parse_args()
+    options = arguments(__doc__).parse_args()
     where = machine("scrapy", "trafilatura", "polars", "deltalake", "onnxruntime", "faiss-cpu")
     figures: Figures = {}
-    with tempfile.TemporaryDirectory(prefix="curate-bench-") as folder:
-        caches = {"CURATE_CACHE": f"{folder}/cache", "PYTHONPYCACHEPREFIX": f"{folder}/bytecode"}
-        if options.quick:
-            cost = _limited(Path(folder))
-            figures["limit_20"] = {**cost.figures(), **_parts(Path(folder) / "demo-lake", cost.seconds)}
-        for name in () if options.quick else ("first", "second"):
-            work = Path(folder) / name
-            work.mkdir()
-            cost = run([sys.executable, DEMO], folder=work, env=caches)
-            figures[name] = {**cost.figures(), **_parts(work / "demo-lake", cost.seconds)}
+    with tempfile.TemporaryDirectory(prefix="curate-bench-") as folder, served(folder_site(SITE)) as site:
+        words = ["--set", f"sources.site.connect={site.address}", "--json"]
+        words += ["--limit", "20"] if options.quick else []
+        for name in ["limit_20"] if options.quick else ["first", "second"]:
+            figures[name] = _demo(Path(folder), name, words)
     finish(options, where, figures)
 
 
-def _limited(folder: Path) -> Cost:
-    """The demo's recipe on twenty pages."""
-    with served(folder_site(SITE)) as site:
-        connect = f"sources.site.connect={site.address}"
-        recipe, lake = DEMO.with_name("curate.toml"), folder / "demo-lake"
-        return run(curate("run", recipe, "--lake", lake, "--set", connect, "--limit", "20"))
-
-
-def _parts(lake: Path, seconds: float) -> dict[str, float]:
-    """Seconds and sizes of the tables, from the reports that the lake keeps."""
-    reports = [json.loads(report) for report in open_lake(lake).runs.log().get_column("report") if report]
-    parts = {f"{report['table']}.seconds": report["seconds"] for report in reports}
-    parts["rest.seconds"] = seconds - sum(parts.values())
-    sizes = {report["table"]: report["kept"] for report in reports}
-    return {**parts, **{f"{table}.kept": kept for table, kept in sizes.items()}}
+def _demo(folder: Path, name: str, words: list[str]) -> dict[str, float]:
+    caches = {"CURATE_CACHE": f"{folder}/cache", "PYTHONPYCACHEPREFIX": f"{folder}/bytecode"}
+    ran = run(curate("run", RECIPE, "--lake", folder / name, *words), env=caches)
+    asked = run(curate("search", QUESTION, "--lake", folder / name), env=caches)
+    report = json.loads(ran.output)
+    tables = {f"{table['table']}.seconds": table["seconds"] for table in report["tables"]}
+    return {
+        "seconds": ran.seconds + asked.seconds,
+        "cpu_s": ran.cpu_s + asked.cpu_s,
+        "peak_mb": max(ran.peak_mb, asked.peak_mb),
+        "start.seconds": ran.seconds - sum(tables.values()),
+        **tables,
+        "search.seconds": asked.seconds,
+        **{f"{table['table']}.kept": table["kept"] for table in report["tables"]},
+    }
 
 
 if __name__ == "__main__":

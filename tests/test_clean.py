@@ -43,7 +43,7 @@ def test_dropped_rows_and_measurements_lie_beside_it(source, tmp_path):
     }
     assert set(dropped.filter(pl.col("reason") == "too_short")["text"]) == {"Too short."}
     assert dropped.filter(pl.col("reason") == "duplicate")["duplicate_of"].str.len_chars().min() == 32
-    assert "too_short" in (beside / "report.html").read_text()
+    assert "words &lt; 10" in (beside / "report.html").read_text()
     measured = pl.read_parquet(beside / "measurements.parquet")
     assert len(measured) == 30
     assert measured["length"].struct.field("words").min() == 2
