@@ -106,10 +106,10 @@ def _style(seconds: Sequence[float]) -> str:
     """Each frame has its time; where nothing moves, the last one stands."""
     total, last = sum(seconds), len(seconds) - 1
     rules = [
-        "text{font:14px J,ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;white-space:pre;"
-        "font-variant-ligatures:none}.b{font-weight:700}"
-        f".f{{opacity:0;animation:{total:g}s step-end infinite}}.f{last}{{opacity:1}}"
-        f"@media(prefers-reduced-motion){{.f{{animation:none!important}}}}"
+        "text{font:14px J,ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;white-space:pre}",
+        "text{font-variant-ligatures:none}.b{font-weight:700}",
+        f".f{{opacity:0;animation:{total:g}s step-end infinite}}.f{last}{{opacity:1}}",
+        "@media(prefers-reduced-motion){.f{animation:none!important}}",
     ]
     for number in range(len(seconds)):
         start, stop = (sum(seconds[:end]) / total * 100 for end in (number, number + 1))

@@ -75,7 +75,7 @@ def _note_gates(info: VersionInfo, live: str, report: TableReport) -> None:
 
 def _plain(passages: pl.DataFrame) -> pa.Table:
     """The columns of the chunk table, texts as strings that every reader knows."""
-    kept = passages.drop("embed_key", "key", "digest", "text_digest", strict=False)
+    kept = passages.drop("embed_key", "key", "digest", "text_digest", "chars", strict=False)
     table = kept.to_arrow()
     views = [
         field.with_type(pa.large_string()) if pa.types.is_string_view(field.type) else field

@@ -13,13 +13,13 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from curate.engine.corpus import corpus_rows
 from curate.engine.session import Session
 from curate.engine.shard import plan_shards, read_texts
 from curate.engine.workers import raise_if_stopped
 from curate.lake.content import Content, new_file
 from curate.lake.digest import content_digest, digest_column, digest_json
 from curate.lake.parquet import write_parquet
-from curate.lake.runs import Head
 from indexing.candidate import make_candidate
 from indexing.chunkers import CHUNKER, chunk
 from indexing.embedder import Embedder, language_warning, open_embedder
@@ -54,18 +54,6 @@ def make_index(session: Session) -> None:
     make_candidate(
         session, base, corpus, chunk_table(chunks, corpus), vectors, fingerprints, embedder, options
     )
-
-
-def corpus_rows(session: Session, head: Head) -> pl.DataFrame:
-    """The corpus without its texts, with where each lies (file, row), in order of source and place."""
-    state = session.lake.state(session.name, "corpus")
-    files = sorted(str(state.folder / name) for name in state.files(head.pins.get(session.key("corpus"))))
-    if not files:
-        return pl.DataFrame()
-    scan = pl.scan_parquet(files, glob=False, include_file_paths="file", missing_columns="insert")
-    rows = scan.drop("text", "extra", "redactions").collect()
-    rows = rows.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64).over("file"), chars=pl.lit(4_000))
-    return rows.sort("source", "place", "id")
 
 
 def _make_chunks(

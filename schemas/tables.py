@@ -244,6 +244,7 @@ _TABLES = (
             ("url", _STRING, "URL for citations, or empty"),
             ("title", _STRING, "title"),
             ("text", _TEXT, "the text: clean, without personal data"),
+            ("chars", pa.int32(), "length of the text as extracted, in characters"),
             ("date", _STRING, "date of the document itself, ISO 8601, or empty"),
             ("language", _STRING, "ISO 639-1 as measured, else as declared, else empty"),
             ("source", _STRING, "name of the source in the recipe"),

@@ -3,10 +3,12 @@
 Blocks of a document run in their order, in one folder that holds the files of docs/example; its site is up.
 
     python   is executed; names stay for the blocks that follow
-    toml     is a recipe, or a part of one, that must plan; with `# NAME.toml` as its first line it is also
-             written to that file (a part is appended)
+    toml     is a recipe, or a part of one, that must plan
     console  runs each `$ curate ...` and compares what it prints; `...` stands for anything
     text, sh are shown only
+
+With `# NAME.py` or `# NAME.toml` as its first line a block is written to that file, too; a part of a recipe is
+appended to it.
 """
 
 import importlib.util
@@ -51,7 +53,7 @@ def blocks(document):
 
 
 def is_slow(document):
-    return any(kind == "console" and "$ curate" in text for kind, text, _ in blocks(document))
+    return any(kind == "console" or "run(" in text for kind, text, _ in blocks(document))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,9 @@ def test_the_blocks_of_a_document_run(document, tmp_path, monkeypatch, capsys):
             text = text.replace(SITE, site.address)
             where = f"{document.name}:{line}"
             if kind == "python":
-                exec(compile("\n" * (line - 1) + text, str(document), "exec"), names)
+                if file := re.match(r"# (\w+\.py)\n", text):
+                    Path(file[1]).write_text(text)
+                exec(compile("\n" * (line - 1) + text, str(document), "exec"), names)  # noqa: S102 - ours
             elif kind == "toml":
                 check_recipe(text, where)
             elif kind == "console":
@@ -112,10 +116,10 @@ def check_console(text, where, capsys):
 
 def pattern(expected):
     """A line `...` stands for any lines, `...` within a line for any words."""
-    lines = []
-    for line in steady(expected).split("\n")[:-1]:
-        lines.append(r"(?:.*\n)*" if line == "..." else re.escape(line).replace(r"\.\.\.", ".*") + r"\n")
-    return "".join(lines)
+    return "".join(
+        r"(?:.*\n)*" if line == "..." else re.escape(line).replace(r"\.\.\.", ".*") + r"\n"
+        for line in steady(expected).split("\n")[:-1]
+    )
 
 
 def steady(output):

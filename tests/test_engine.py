@@ -250,3 +250,17 @@ def test_any_reader_reads_the_product(made):
         .height
         > 5
     )
+
+
+def test_every_text_is_tokenized_once(tmp_path):
+    from curate.engine.tokens import make_tokens
+
+    recipe = make_recipe(tmp_path, RECIPE + "[tokens.tokenize]\n")
+    report = run(recipe, then=make_tokens).table("tokens")
+    assert (report.rows, report.measured) == (21, 21)
+    head = Lake(tmp_path / "lake").head()
+    ids = Lake(tmp_path / "lake").content("tokens", head.fingerprints["harbour/tokens"]).scan().collect()
+    assert sorted(ids["key"]) == sorted(corpus(tmp_path / "lake")["text_digest"])
+    assert (ids["ids"].list.len() == ids["count"]).all()
+    assert ids["count"].sum() == report.counts["tokens"]
+    assert run(recipe, then=make_tokens).table("tokens").measured == 0

@@ -156,7 +156,7 @@ def test_a_folder_that_is_no_lake_says_how_to_make_one(tmp_path):
 
 def test_the_second_run_of_a_name_is_told_who_holds_it(tmp_path):
     lake = Lake(tmp_path / "lake", create=True)
-    with lake.lock("a"), pytest.raises(LakeError, match=r"Process \d+"), lake.lock("a", wait=False):
+    with lake.lock("a"), pytest.raises(LakeError, match=r"Process \d+"), lake.lock("a"):
         pass
 
 

@@ -46,6 +46,18 @@ def make_corpus(session: Session) -> Head:
     )
 
 
+def corpus_rows(session: Session, head: Head) -> pl.DataFrame:
+    """The product as pinned, without its texts, with where each lies (file, row); in order of source and place."""
+    state = session.lake.state(session.name, "corpus", corpus_schema(session))
+    files = sorted(str(state.folder / name) for name in state.files(head.pins.get(session.key("corpus"))))
+    if not files:
+        return pl.DataFrame()
+    scan = pl.scan_parquet(files, glob=False, include_file_paths="file", missing_columns="insert")
+    rows = scan.drop("text", "extra", "redactions").collect()
+    numbered = rows.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64).over("file"))
+    return numbered.sort("source", "place", "id")
+
+
 def corpus_schema(session: Session) -> pa.Schema:
     """Columns of the product: the fixed ones, then the user's own."""
     own = [pa.field(name, _ARROW[type(kind)]) for name, kind in session.plan.keep.items()]

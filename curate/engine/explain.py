@@ -12,6 +12,7 @@ import polars as pl
 from curate.engine.plan import Plan, PlannedStep, PlannedTable, make_plan
 from curate.engine.rules import Limit
 from curate.engine.standing import with_kept_columns
+from curate.lake.disk import disk_errors
 from curate.lake.lake import Lake
 from curate.lake.runs import Head
 from schemas.errors import UsageError, did_you_mean
@@ -28,7 +29,11 @@ def explain(lake: str | Path, name: str, what: str) -> Explanation:
         UsageError: no place in the lake is called so.
     """
     home = Lake(lake)
-    name = home.require(name)
+    with disk_errors(home.root):
+        return _explained(home, home.require(name), what)
+
+
+def _explained(home: Lake, name: str, what: str) -> Explanation:
     head = home.head()
     plan = make_plan(build_recipe(tomllib.loads(_recipe(home, head, name))))
     found = _find(home, head, name, what)

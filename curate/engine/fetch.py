@@ -183,24 +183,32 @@ def look_at_files(session: Session, name: str, source: Source, fetches: Fetches,
         _row(name, path, 404) for path, row in known.items() if path not in seen and row["status"] != 404
     ]
     fetches.append_rows(rows)
+    lost = [f"{row['url']}: {row['error']}" for row in rows if row["status"] == STATUS_NONE]
+    if lost:
+        report.notes.append(f"Files that cannot be read: {len(lost)}, the first is {lost[0]}.")
     report.measured += sum(row["status"] == 200 for row in rows)
-    report.reused += len(seen) - sum(row["status"] == 200 for row in rows)
+    report.reused += len(seen) - sum(row["status"] in (200, STATUS_NONE) for row in rows)
 
 
 def _file_row(
     source: str, path: str, file: Path, how: str, last: dict[str, Any] | None
 ) -> dict[str, Any] | None:
-    stat = file.stat()
-    etag = f"{stat.st_size}-{stat.st_mtime_ns}-{how}"
-    if last and last["status"] in _THERE and last["etag"] == etag:
-        return None
-    with file.open("rb") as opened:
-        page = digest_json([hashlib.file_digest(opened, "sha256").hexdigest(), file.suffix, how])
+    try:
+        stat = file.stat()
+        etag = f"{stat.st_size}-{stat.st_mtime_ns}-{how}"
+        if last and last["status"] in _THERE and last["etag"] == etag:
+            return None
+        with file.open("rb") as opened:
+            page = digest_json([hashlib.file_digest(opened, "sha256").hexdigest(), file.suffix, how])
+    except OSError as error:  # a link that leads nowhere, or not ours to read: says nothing about the file
+        return _row(source, path, STATUS_NONE, error=error.strerror or str(error))
     same = last is not None and last["page"] == page and last["status"] in _THERE
     return _row(source, path, 304 if same else 200, page=page, etag=etag)
 
 
-def _row(source: str, url: str, status: int, *, page: str = "", etag: str = "") -> dict[str, Any]:
+def _row(
+    source: str, url: str, status: int, *, page: str = "", etag: str = "", error: str = ""
+) -> dict[str, Any]:
     return {
         "source": source,
         "url": url,
@@ -209,7 +217,7 @@ def _row(source: str, url: str, status: int, *, page: str = "", etag: str = "") 
         "page": page,
         "etag": etag,
         "last_modified": "",
-        "error": "",
+        "error": error,
         "location": "",
         "links": None,
         "depth": 0,

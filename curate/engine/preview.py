@@ -16,6 +16,7 @@ from curate.engine.progress import Progress
 from curate.engine.session import Session
 from curate.engine.standing import standing
 from curate.engine.workers import Workers
+from curate.lake.disk import disk_errors
 from curate.lake.lake import Lake
 from curate.lake.runs import Head
 from schemas.errors import LakeError
@@ -33,8 +34,12 @@ def preview(plan: Plan, lake: str | Path) -> list[TablePreview]:
         home = Lake(lake)
     except LakeError:
         return []
-    head = home.head()
-    session = Session(home, plan, Workers(1), Progress())
+    with disk_errors(home.root):
+        return _previews(Session(home, plan, Workers(1), Progress()))
+
+
+def _previews(session: Session) -> list[TablePreview]:
+    plan, head = session.plan, session.lake.head()
     if session.key("verdicts/documents") not in head.pins:
         return []
     planned = {session.key(table.name): table.fingerprint for table in plan.tables[1:]}

@@ -114,7 +114,7 @@ def _read_files(reader: Reader, source: Source, pages: pl.DataFrame) -> None:
     for row in pages.iter_rows(named=True):
         (html if kind_of(base / row["url"]) == "html" else others).append(row)
     if html:
-        _read_html(reader, ((row["page"], (base / row["url"]).read_bytes(), "text/html", "") for row in html))
+        _read_html(reader, _local_pages(reader, base, html))
     tasks = []
     for row in others:
         slices = split(base / row["url"])
@@ -131,6 +131,20 @@ def _read_files(reader: Reader, source: Source, pages: pl.DataFrame) -> None:
         reader.session.progress.advance(
             "documents", int(done[result["page"]] == result["slices"]), note=f"{result['rows']} documents"
         )
+
+
+def _local_pages(
+    reader: Reader, base: Path, rows: list[dict[str, Any]]
+) -> Iterator[tuple[str, bytes, str, str]]:
+    """Bodies of local HTML files; one that is gone since it was looked at is a fault of this run."""
+    for row in rows:
+        try:
+            yield row["page"], (base / row["url"]).read_bytes(), "text/html", ""
+        except OSError as error:
+            message = error.strerror or str(error)
+            reader.faults.append(
+                {"page": row["page"], "ordinal": 0, "reason": "error:read", "message": message}
+            )
 
 
 def _slice_task(

@@ -17,7 +17,8 @@ from curate.engine.measure import make_measured
 from curate.engine.plan import Plan, make_plan
 from curate.engine.progress import Progress
 from curate.engine.session import Session
-from curate.engine.workers import Workers
+from curate.engine.workers import Workers, raise_if_stopped
+from curate.lake.disk import disk_errors
 from curate.lake.lake import Lake
 from schemas.recipe import load_recipe
 from schemas.report import RunReport
@@ -79,14 +80,28 @@ def session_of(
     wait: bool = True,
 ) -> Iterator[Session]:
     """A session on a lake that is held against other runs of the same name."""
-    home = Lake(lake, create=True)
-    with home.lock(plan.recipe.name, wait=wait), Workers(workers) as pool:
-        session = Session(home, plan, pool, progress or Progress(), limit)
+    home, shown = Lake(lake, create=True), progress or Progress()
+    waiting = _told_once(shown) if wait else None
+    with disk_errors(home.root), home.lock(plan.recipe.name, waiting=waiting), Workers(workers) as pool:
+        session = Session(home, plan, pool, shown, limit)
         shutil.rmtree(session.work)  # what a killed run left
         try:
             yield session
         finally:
             shutil.rmtree(session.work, ignore_errors=True)
+
+
+def _told_once(progress: Progress) -> Callable[[str], None]:
+    """Says what a run waits for, the first time; Ctrl-C ends the wait."""
+    told: set[str] = set()
+
+    def waiting(held: str) -> None:
+        raise_if_stopped()
+        if held not in told:
+            told.add(held)
+            progress.say(f"{held} This run waits for it.")
+
+    return waiting
 
 
 def open_session(recipe: str | Path, lake: str | Path) -> AbstractContextManager[Session]:

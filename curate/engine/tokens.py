@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.engine.corpus import corpus_rows
 from curate.engine.session import Session
 from curate.engine.shard import plan_shards, read_rows, read_texts
 from curate.lake.content import new_file
@@ -33,12 +34,10 @@ def make_tokens(session: Session) -> Head:
     )
     content = session.lake.content("tokens", fingerprint)
     appender = content.append()
-    corpus = located_corpus(session, base)
-    texts = (
-        corpus.unique("text_digest", keep="first", maintain_order=True)
-        .rename({"text_digest": "key_"})
-        .with_columns(key="key_")
-    )
+    corpus = corpus_rows(session, base)
+    if corpus.is_empty():
+        return base
+    texts = corpus.unique("text_digest", keep="first", maintain_order=True).with_columns(key="text_digest")
     missing = texts.join(appender.known.to_frame("key"), on="key", how="anti").sort("file", "row")
     session.progress.start("tokens", len(corpus))
     session.progress.advance("tokens", len(corpus) - len(missing))
@@ -86,25 +85,6 @@ def _options(session: Session) -> dict[str, Any]:
         if name != "tokenize":
             raise RecipeError(f"[tokens.{name}] is no step of tokens.", hint=did_you_mean(name, ["tokenize"]))
     return dict(tokens.get("tokenize", {}))
-
-
-def located_corpus(session: Session, head: Head) -> pl.DataFrame:
-    """id, text_digest, chars and place (file, row) of every document of the corpus."""
-    state = session.lake.state(session.name, "corpus")
-    files = sorted(str(state.folder / name) for name in state.files(head.pins.get(session.key("corpus"))))
-    if not files:
-        return pl.DataFrame(
-            schema={
-                "id": pl.String,
-                "text_digest": pl.String,
-                "chars": pl.UInt32,
-                "file": pl.String,
-                "row": pl.Int64,
-            }
-        )
-    scan = pl.scan_parquet(files, glob=False, include_file_paths="file")
-    rows = scan.select("id", "text_digest", "file", chars=pl.col("text").str.len_chars()).collect()
-    return rows.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64).over("file"))
 
 
 def tokenize_shard(task: dict[str, Any]) -> dict[str, Any]:

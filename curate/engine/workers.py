@@ -18,10 +18,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import schemas.errors
+from curate.lake.disk import lake_error
 from schemas.errors import CurateError, StageError
 
 _ATTEMPTS = 2
@@ -187,8 +189,11 @@ def _answer(line: str) -> dict[str, Any]:
     try:
         return {"result": _find(question["function"])(question["task"])}
     except CurateError as error:
-        return {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}
+        return _described(error)
     except Exception as error:  # noqa: BLE001 - whatever it is, the driver must hear of it
+        told = lake_error(error, Path(question["task"].get("out", ".")).parent)
+        if told is not None:
+            return _described(told)
         traceback.print_exc()
         message = f"{question['function']} failed: {type(error).__name__}: {error}"
         return {
@@ -198,6 +203,10 @@ def _answer(line: str) -> dict[str, Any]:
                 "hint": "The traceback above is worth a bug report.",
             }
         }
+
+
+def _described(error: CurateError) -> dict[str, Any]:
+    return {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}
 
 
 def main() -> None:

@@ -64,7 +64,7 @@ def gc(lake: str | Path, keep: int = 10) -> dict[str, int]:
     folders = files = 0
     with ExitStack() as locks:
         for name in home.names():
-            locks.enter_context(home.lock(name, wait=False))
+            locks.enter_context(home.lock(name))
         for folder in (home.root / "content").glob("*/*"):
             if folder.name in wanted:
                 files += _vacuum(folder, None)

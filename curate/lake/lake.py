@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import polars as pl
 import pyarrow as pa
@@ -17,6 +19,8 @@ from curate.lake.runs import Head, Runs
 from curate.lake.state import State
 from schemas.errors import LakeError, did_you_mean
 from schemas.tables import TABLES
+
+_POLL = 0.1  # seconds
 
 
 class Lake:
@@ -30,7 +34,13 @@ class Lake:
         self.root = Path(root).expanduser().resolve()
         self.runs = Runs(self.root / "runs")
         if create:
-            self.root.mkdir(parents=True, exist_ok=True)
+            try:
+                self.root.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise LakeError(
+                    f"No lake can be made at {self.root}: {error.strerror}.",
+                    hint="--lake FOLDER names another place.",
+                ) from None
         elif not (self.root / "runs" / "_delta_log").is_dir():
             raise LakeError(
                 f"{self.root} holds no lake.", hint="curate run makes one; --lake FOLDER names another."
@@ -91,26 +101,38 @@ class Lake:
         return self.state(name, table, schema).scan(head.pins[key])
 
     @contextmanager
-    def lock(self, name: str, *, wait: bool = True) -> Iterator[None]:
-        """One run of a name at a time on a local disk; the second waits, or is told who holds it."""
+    def lock(self, name: str, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+        """One run of a name at a time on a local disk.
+
+        The second is told who holds it; with `waiting` it waits, and calls that with the sentence ten times
+        a second: what it raises ends the wait.
+
+        Raises:
+            LakeError: another process holds it, and nobody waits.
+        """
         folder = self.root / name
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / ".lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            while not _locked(file):
                 file.seek(0)
                 holder = (json.loads(file.read() or "{}") or {}).get("pid", "?")
-                if not wait:
-                    raise LakeError(
-                        f"Process {holder} is running {name} in this lake.",
-                        hint="Wait for it, or stop it: its work is kept.",
-                    ) from None
-                fcntl.flock(file, fcntl.LOCK_EX)
+                held = f"Process {holder} is running {name} in this lake."
+                if waiting is None:
+                    raise LakeError(held, hint="Wait for it, or stop it: its work is kept.")
+                waiting(held)
+                time.sleep(_POLL)
             file.truncate(0)
             file.write(json.dumps({"pid": os.getpid()}))
             file.flush()
             yield
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def open_lake(root: str | Path = "lake") -> Lake:
