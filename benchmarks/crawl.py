@@ -22,7 +22,7 @@ from measuring import Figures, arguments, finish, machine, run
 from texts import SITE
 from websites import Site, folder_site, make_site, served
 
-from curate.sources.crawl import CrawlEnd, CrawlJob, Shard, crawl
+from curate.sources.crawl import CrawlEnd, CrawlJob, crawl
 
 HOST = "http://docs.example.test/"
 PLAIN = Path(__file__).with_name("plain_scrapy.py")
@@ -54,15 +54,12 @@ def _ours(pages: Mapping[str, bytes], folder: Path) -> dict[str, float]:
     with served(pages) as site:
         begun, before = time.perf_counter(), os.times()
         job = CrawlJob(source="site", urls=[HOST], folder=str(folder), connect=site.address)
-        fetched = 0
-        for event in crawl(job):
-            if isinstance(event, Shard):
-                fetched += event.pages_rows
-            elif isinstance(event, CrawlEnd) and event.reason != "finished":
-                raise SystemExit(f"the crawl ended: {event.reason}")
+        end = list(crawl(job))[-1]
+        assert isinstance(end, CrawlEnd)
+        assert end.reason == "finished"
         seconds, after = time.perf_counter() - begun, os.times()
         cpu = after.children_user + after.children_system - before.children_user - before.children_system
-        return _figures(site, begun, seconds, cpu, fetched)
+        return _figures(site, begun, seconds, cpu, end.statuses[200])
 
 
 def _plain(pages: Mapping[str, bytes], out: Path) -> dict[str, float]:

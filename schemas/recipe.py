@@ -153,12 +153,13 @@ def build_recipe(
     data: dict[str, Any], overrides: dict[str, Any] | None = None, path: str = "", text: str = ""
 ) -> Recipe:
     """The recipe that a parsed TOML document describes; `path` and `text` are for places in errors."""
-    layers = [data]
+    given = overrides or {}
+    layers = [{**data, "extends": given["extends"]} if "extends" in given else data]
     seen: list[str] = []
     while "extends" in layers[0]:
         layers.insert(0, _base(layers[0]["extends"], path, seen))
     merged: dict[str, Any] = {}
-    for layer in [*layers, overrides or {}]:
+    for layer in [*layers, given]:
         own = {key: value for key, value in layer.items() if key != "extends"}
         merged = _merge(merged, own, path or "the recipe")
     return _checked(merged, path, text)

@@ -11,9 +11,12 @@ With `# NAME.py` or `# NAME.toml` as its first line a block is written to that f
 appended to it.
 """
 
+import html
 import importlib.util
+import json
 import re
 import shlex
+import sys
 import tomllib
 from pathlib import Path
 from shutil import copytree
@@ -53,7 +56,8 @@ def blocks(document):
 
 
 def is_slow(document):
-    return any(kind == "console" or "run(" in text for kind, text, _ in blocks(document))
+    work = r"^\$ curate (run|clean|search|index)\b|\brun\("
+    return any(re.search(work, text, re.MULTILINE) for _, text, _ in blocks(document))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +161,7 @@ def headings(document):
             yield text.replace(" ", "-")
 
 
-def test_every_command_and_every_packaged_recipe_is_told():
+def test_every_command_is_told():
     told = "\n".join(document.read_text("utf-8") for document in DOCUMENTS)
     members = [f"{family} {name}" for family, names in FAMILIES.items() for name in names]
     for command in [*COMMANDS, *members]:
@@ -168,6 +172,7 @@ def script(name):
     """A Python file of docs/, which is no package."""
     spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look there
     spec.loader.exec_module(module)
     return module
 
@@ -185,3 +190,42 @@ def test_the_reference_knows_every_key_of_a_recipe():
     reference = script("make_reference")
     assert set(reference.ROOT_KEYS) == schemas.recipe._ROOT_KEYS
     assert {key.split(".")[0] for key in reference.STEP_KEYS} == schemas.recipe._STEP_WORDS
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_help_run(tmp_path, monkeypatch, capsys):
+    copytree(EXAMPLE, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "reference" / "cli.md").read_text("utf-8")
+    examples = dict.fromkeys(re.findall(r"^\$ curate (.+)$", text, flags=re.MULTILINE))
+    for example in examples:
+        words = shlex.split(example)
+        if words[:2] == ["index", "promote"]:
+            assert main(["index", "list", "--json"]) == 0
+            words[2] = json.loads(capsys.readouterr().out)[-1]["version"]
+        code = main(words)
+        assert code == 0, f"curate {example}: {capsys.readouterr().err}"
+        capsys.readouterr()
+        if (
+            words[0] == "init"
+        ):  # what the examples after it speak of: German posts, some versions, two indexes
+            with Path("curate.toml").open("a") as recipe:
+                recipe.write("\n[filtered.langid]\ndrop.wrong_language = \"language <> 'en'\"\n")
+        if words[0] == "run":
+            assert main(["run", "--set", "index.chunk_tokens=100"]) == 0
+            assert main(["run", "--set", "filtered.length.drop.too_short=words < 2"]) == 0
+
+
+@pytest.mark.slow
+def test_the_picture_shows_what_the_commands_print():
+    pictures = script("pictures")
+    drawn = (ROOT / "docs" / "pictures" / "loop.svg").read_text("utf-8")
+    anew = pictures.picture(pictures.record(), "")
+    assert shown(drawn) == shown(anew), "the picture is old: run python docs/pictures.py"
+    for x, length in re.findall(r'<text x="([\d.]+)" [^>]*textLength="([\d.]+)"', drawn):
+        assert float(x) + float(length) <= pictures.COLUMNS * pictures.CELL + pictures.PADDING
+
+
+def shown(svg):
+    """The words of a picture."""
+    return [steady(html.unescape(text)) for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg)]

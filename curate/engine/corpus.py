@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from curate.engine.measure import MeasuredTable, measure_table, publish_measured
 from curate.engine.session import Session
-from curate.engine.shard import read_rows, read_texts
+from curate.engine.shard import read_rows, read_texts, write_plan
 from curate.engine.standing import locate
 from curate.lake.content import new_file
 from curate.lake.digest import content_digest, digest_json, digest_rows
@@ -220,7 +220,7 @@ def _write_arrivals(session: Session, made: MeasuredTable, state: State, arrival
     )
     columns = [name for name in state.schema.names if name != "text"]
     plan = session.work / f"product-{session.run}.parquet"
-    located.select(*columns, "file", "row").write_parquet(plan)
+    write_plan(located.select(*columns, "file", "row"), plan)
     redact = next((step for step in made.table.steps if step.stage and step.stage.name == "anonymize"), None)
     common = {
         "plan": str(plan),

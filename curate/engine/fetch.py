@@ -20,6 +20,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate.engine.session import Session
+from curate.engine.shard import write_plan
 from curate.engine.workers import STOP, raise_if_stopped
 from curate.lake.content import new_file
 from curate.lake.delta import ConflictError, commit, create_table, file_names, open_table
@@ -242,7 +243,7 @@ def crawl_site(session: Session, name: str, source: Source, fetches: Fetches, re
     folder = session.work / f"crawl-{session.run}-{name}"
     folder.mkdir(parents=True, exist_ok=True)
     known = folder / "known.parquet"
-    _known(mine, unfinished).write_parquet(known)
+    write_plan(_known(mine, unfinished), known)
     pages = session.lake.content("pages", "bodies")
     appender = pages.append()
     secrets = _from_environment(name, {**source.headers, **source.cookies})

@@ -14,7 +14,7 @@ from curate.engine.histogram import histograms
 from curate.engine.judge import judge
 from curate.engine.plan import PlannedTable
 from curate.engine.session import Session, verdict_digest
-from curate.engine.shard import plan_shards, step_tasks
+from curate.engine.shard import plan_shards, step_tasks, write_plan
 from curate.engine.standing import locate, standing
 from curate.lake.content import Content, new_file
 from curate.lake.digest import digest_rows
@@ -153,7 +153,7 @@ def shard_tasks(
     flat = [name for name, path in reads.items() if len(path) == 1]
     planned = located.select("key", "file", "row", "chars", *flat, *nested)
     plan = session.work / f"{table.name}-{session.run}.parquet"
-    planned.drop("chars").write_parquet(plan)
+    write_plan(planned.drop("chars"), plan)
     common = {"plan": str(plan), "steps": step_tasks(table.steps), "reads": list(reads)}
     return [
         {**common, "start": start, "stop": stop, "out": str(new_file(content.folder))}

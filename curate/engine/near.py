@@ -20,7 +20,7 @@ from curate.dedup.leaders import leaders
 from curate.dedup.options import MinhashOptions
 from curate.dedup.sketch import EMPTY, estimates
 from curate.engine.session import Session
-from curate.engine.shard import MAX_ROWS, plan_shards
+from curate.engine.shard import MAX_ROWS, plan_shards, write_plan
 from curate.engine.standing import locate
 from curate.lake.content import Appender, Content, new_file
 from curate.lake.digest import digest_json, digest_rows
@@ -137,7 +137,7 @@ class NearDuplicates:
             return
         appender: Appender = content.append()
         plan = self.session.work / f"{self.table}-{what}-{self.session.run}.parquet"
-        (rows.select(columns) if columns else rows).write_parquet(plan)
+        write_plan(rows.select(columns) if columns else rows, plan)
         options = self.options.sketch_options if what == "sketch" else self.options.shingle_options
         tasks = [
             {

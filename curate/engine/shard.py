@@ -49,6 +49,14 @@ def measure_shard(task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def write_plan(rows: pl.DataFrame, plan: Path) -> None:
+    """Write a plan file, in row groups of the size of a shard.
+
+    By Arrow, whose errors tell a full disk; Polars' say only "transport error".
+    """
+    pq.write_table(rows.to_arrow(compat_level=pl.CompatLevel.oldest()), plan, row_group_size=MAX_ROWS)
+
+
 def read_rows(task: dict[str, Any]) -> pl.DataFrame:
     """The rows of the plan file that make this shard."""
     return (

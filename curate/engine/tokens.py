@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from curate.engine.corpus import corpus_rows
 from curate.engine.session import Session
-from curate.engine.shard import plan_shards, read_rows, read_texts
+from curate.engine.shard import plan_shards, read_rows, read_texts, write_plan
 from curate.lake.content import new_file
 from curate.lake.digest import digest_json
 from curate.lake.parquet import write_parquet
@@ -43,7 +43,7 @@ def make_tokens(session: Session) -> Head:
     session.progress.advance("tokens", len(corpus) - len(missing))
     if len(missing):
         plan = session.work / f"tokens-{session.run}.parquet"
-        missing.select("key", "file", "row").write_parquet(plan)
+        write_plan(missing.select("key", "file", "row"), plan)
         common = {"plan": str(plan), "options": options.model_dump(mode="json")}
         tasks = [
             {**common, "start": start, "stop": stop, "out": str(new_file(content.folder))}

@@ -13,6 +13,7 @@ from schemas.errors import LakeError
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NUMBER = re.compile(r"os error (\d+)")  # as Polars and delta-rs write it
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # delta-rs draws its errors
 _DAMAGED = re.compile(r"parquet|thrift|magic bytes|end of (?:file|stream)|checksum", re.IGNORECASE)
 
 
@@ -36,12 +37,12 @@ def lake_error(error: Exception, root: str | Path) -> LakeError | None:
     """What an exception says about the disk; None if it is about something else."""
     if isinstance(error, LakeError):
         return None
-    words = next(iter(str(error).strip().split("\n")), "")[:300]
+    words = " ".join(_COLOUR.sub("", str(error)).split())[:300]
     match = _NUMBER.search(words)
     number = int(match[1]) if match else getattr(error, "errno", None)
     if number in _FULL or "No space left on device" in words:
         hint = "Make room and run the same command again: finished work is kept."
-        return LakeError(f"The disk is full under {root} ({words}).", hint=hint)
+        return LakeError(f"The disk is full that holds {root}.", hint=hint)
     name = getattr(error, "filename", None)
     if isinstance(name, str) and not Path(name).is_relative_to(root):
         return None  # a file of the user's
