@@ -1,6 +1,6 @@
 """Draws docs/pictures/loop.svg: real commands on docs/example, as a terminal shows them. `python docs/pictures.py`.
 
-The picture is one SVG file that loads nothing: text on a grid, block characters as rectangles, scenes shown
+The picture is one SVG file that loads nothing: text on a grid, block characters as rectangles, frames shown
 in turn by CSS; what does not animate shows the last one. With fonttools, brotli and fontpkg-jetbrains-mono
 installed, the letters that occur are embedded; without them the reader's monospace font is used.
 """
@@ -29,7 +29,7 @@ from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 HOME = Path(__file__).resolve().parent
-COLUMNS, CELL, LINE, PADDING = 88, 8.4, 19, 18  # of the terminal; pixels of a cell at 14 px
+COLUMNS, ROWS, CELL, LINE, PADDING = 88, 24, 8.4, 19, 18  # of the terminal; pixels of a cell at 14 px
 ALONE, ANSWERED, LAST = 1.2, 4.5, 6.0  # seconds that a command is shown; the last answer stays longer
 FONT = ("fontpkg-jetbrains-mono", "fontpkg_jetbrains_mono/files/JetBrainsMono[wght].ttf")  # OFL-1.1
 GROUND, TEXT = (13, 17, 23), (201, 209, 217)
@@ -77,14 +77,17 @@ def _answer(command: str, folder: str) -> str:
 
 
 def picture(scenes: Sequence[Scene], title: str) -> str:
-    """The SVG of some scenes, one after the other, for ever."""
-    frames = []
+    """The SVG of some scenes, one below the other as in a terminal of ROWS lines, for ever."""
+    frames: list[tuple[float, list[list[Segment]]]] = []
+    past: list[list[Segment]] = []
     for number, scene in enumerate(scenes, 1):
-        command = f"\x1b[2m# {scene.thought}\x1b[0m\n\x1b[1;32m$\x1b[0m \x1b[1m{scene.command}\x1b[0m"
-        frames.append((ALONE, _lines(command)))
-        frames.append((LAST if number == len(scenes) else ANSWERED, _lines(f"{command}\n\n{scene.answer}")))
-    width = COLUMNS * CELL + 2 * PADDING
-    height = max(len(lines) for _, lines in frames) * LINE + 2 * PADDING
+        past += _lines(
+            f"\x1b[2m# {scene.thought}\x1b[0m\n\x1b[1;32m$\x1b[0m \x1b[1m{scene.command}\x1b[0m\n "
+        )
+        frames.append((ALONE, past[-ROWS:]))
+        past += _lines(f"{scene.answer}\n ")
+        frames.append((LAST if number == len(scenes) else ANSWERED, past[-ROWS:]))
+    width, height = COLUMNS * CELL + 2 * PADDING, ROWS * LINE + 2 * PADDING
     groups = [
         f'<g class="f f{number}">{"".join(_drawn(lines))}</g>' for number, (_, lines) in enumerate(frames)
     ]

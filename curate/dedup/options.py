@@ -11,10 +11,7 @@ from curate.dedup.sketch import SketchOptions
 from curate.engine.stage import Options
 
 Keeper = Literal["first", "newest"]
-_KEEPER = Field(
-    "first",
-    description="which of equal documents stays: first (source order, then URL or path) or newest (its own date)",
-)
+_KEEPER = "which of equal documents stays: first (source order, then URL or path) or newest (its own date)"
 
 
 class ExactOptions(Options):
