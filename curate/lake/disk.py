@@ -40,7 +40,7 @@ def lake_error(error: Exception, root: str | Path) -> LakeError | None:
     words = " ".join(_COLOUR.sub("", str(error)).split())[:300]
     match = _NUMBER.search(words)
     number = int(match[1]) if match else getattr(error, "errno", None)
-    if number in _FULL or "No space left on device" in words:
+    if number in _FULL or "No space left on device" in str(error):  # the crawler's last words, too
         hint = "Make room and run the same command again: finished work is kept."
         return LakeError(f"The disk is full that holds {root}.", hint=hint)
     name = getattr(error, "filename", None)
