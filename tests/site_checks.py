@@ -37,11 +37,11 @@ class Truth:
     chars: int = 1_000  # of its text
 
 
-def run_site(site: Site, host: str, lake: Path, **source: Any) -> RunReport:
+def run_site(site: Site, host: str, lake: Path, *, limit: int = 0, **source: Any) -> RunReport:
     """Crawl a served site as `host` and make the tables of the packaged recipe `docs`."""
     described = {"url": host, "connect": site.address, "license": "CC0-1.0", "access": "public", **source}
     recipe = build_recipe({"name": "site", "extends": "docs", "index": False, "sources": {"web": described}})
-    return run_tables(make_plan(recipe), lake, workers=1)
+    return run_tables(make_plan(recipe), lake, limit=limit, workers=1)
 
 
 @dataclass

@@ -280,6 +280,34 @@ def test_files_that_nobody_can_read_are_told_and_the_others_are_read(curate, cur
     assert "1 document new" in curate_run().out
 
 
+def test_names_of_files_may_be_odd(curate, curate_run, tmp_path):
+    write_jsonl(tmp_path / "a#1.jsonl", [{"text": text(7)}, {"text": text(8)}])
+    (tmp_path / "b#2.md").write_text(text(9))
+    (tmp_path / "two\nlines.txt").write_text(text(10))
+    Path(os.fsdecode(bytes(tmp_path) + b"/\xff\xe4.md")).write_text(text(11))  # a name that is not UTF-8
+    said = curate_run(BARE.replace('"*"', '["*.jsonl", "*.md", "*.txt"]'))
+    assert said.code == 0
+    assert "not UTF-8: 1" in said.out
+    assert "4 documents" in said.out
+    for place in ("a#1.jsonl#2", "b#2.md", "two\nlines.txt"):
+        assert "fetched       200" in curate("why", place).out
+    assert curate("clean", "a#1.jsonl", "-o", "out.jsonl", "--recipe", "docs", "--workers", "1").code == 0
+    assert [json.loads(line)["text"] for line in Path("out.jsonl").read_text().splitlines()] == [
+        text(7),
+        text(8),
+    ]
+
+
+def test_columns_of_ones_own_may_have_odd_names(curate_run, tmp_path):
+    row = {"text": text(12), "a b": "with a space", "it's": 1, "x.y": 2, "x": {"y": 3, "z": 4}, "words": 7}
+    write_jsonl(tmp_path / "docs.jsonl", [row])
+    keep = """keep = { "a b" = "string", "it's" = "int", "x.y" = "int", "x.z" = "int", words = "int" }"""
+    recipe = f'name = "harbour"\nextends = "docs"\n[sources.files]\nfiles = "docs.jsonl"\n{keep}\n'
+    assert curate_run(recipe).code == 0  # the rule `words < 10` means the words of the text
+    kept = Lake(tmp_path / "lake").read("harbour", "corpus").collect().to_dicts()[0]
+    assert [kept[name] for name in ("a b", "it's", "x.y", "x.z", "words")] == ["with a space", 1, 2, 4, 7]
+
+
 def test_a_page_by_javascript_says_that_nothing_else_would_help(curate_run, tmp_path):
     (tmp_path / "app.html").write_text(
         f"<html><body><div id=root></div><script>{'x = 1;' * 500}</script></body></html>"
@@ -350,6 +378,18 @@ def test_words_of_strangers_are_printed_and_reported_harmlessly(curate, curate_r
             'Did you mean "words"',
         ),
         (["run", "--set", "sources.files.fils=x"], 'no key "fils"', 'Did you mean "files"'),
+        (["run", "--set", 'sources.files.keep={file="string"}'], 'keeps "file"', "Rename the column"),
+        (["run", "--set", 'sources.files.keep={length="int"}'], 'keeps "length"', "Rename the column"),
+        (
+            ["run", "--set", "filtered.title.use=length"],
+            r"\[filtered.title\] is called like a column",
+            "my_title",
+        ),
+        (
+            ["run", "--set", "corpus.length={}"],
+            r"\[corpus.length\] is called like a step of filtered",
+            "my_length",
+        ),
         (["run", "--wrokers", "1"], "--wrokers", "--help"),
         (
             ["run", "--set", "filtered.length.drop.x=lpad(title, 4000000000, 'x') = ''"],

@@ -26,6 +26,7 @@ from markdown_it import MarkdownIt
 
 from curate.cli import main
 from curate.cli.app import COMMANDS, FAMILIES
+from curate.engine import stage
 from curate.engine.plan import make_plan
 from schemas.recipe import build_recipe
 from tests.sites import serve
@@ -71,6 +72,9 @@ def test_the_blocks_of_a_document_run(document, tmp_path, monkeypatch, capsys):
     copytree(EXAMPLE, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "88")
+    # What a document registers stays in it.
+    packaged = {name: stage.find_stage(name) for name in stage.stage_names()}
+    monkeypatch.setattr(stage, "_REGISTRY", packaged)
     names = {"__name__": document.stem}
     with serve(EXAMPLE / "site") as site:
         for kind, text, line in blocks(document):

@@ -4,10 +4,15 @@ What is true of each page follows from how the site was made (`second_site.py`).
 """
 
 import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+from curate.lake.care import verify
 from tests.lakes import digests
 from tests.second_site import HOST, UNFETCHED, second_site
 from tests.site_checks import MadeSite, run_site
@@ -191,3 +196,33 @@ def test_another_seed_makes_another_site_with_the_same_outcome(tmp_path):
     assert outcome.miscounted_clusters() == NONE_KEPT
     assert outcome.wrong_languages()[1] == {}
     assert outcome.personal_data_left() == set()
+
+
+@pytest.mark.slow
+def test_a_first_look_at_a_few_pages_does_not_shape_what_comes_after(first, site, tmp_path):
+    assert run_site(site, HOST, tmp_path / "lake", limit=5).table("documents").rows == 5
+    run_site(site, HOST, tmp_path / "lake")
+    assert digests(tmp_path / "lake") == digests(first[1].lake)
+
+
+CHILD = """
+import sys, types
+from pathlib import Path
+from tests.site_checks import run_site
+run_site(types.SimpleNamespace(address=sys.argv[1]), sys.argv[2], Path(sys.argv[3]), delay=0.1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answered", [1, 20, 45, 60])
+def test_a_crawl_that_is_killed_goes_on_where_it_was(answered, first, site, tmp_path):
+    lake = tmp_path / "lake"
+    del site.requests[:]
+    command = [sys.executable, "-c", CHILD, site.address, HOST, str(lake)]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[1]) as child:
+        while child.poll() is None and len(site.requests) < answered:
+            time.sleep(0.02)
+        child.kill()
+    run_site(site, HOST, lake)
+    assert digests(lake) == digests(first[1].lake)
+    assert all(check.passed for check in verify(lake))

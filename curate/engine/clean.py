@@ -110,8 +110,10 @@ def _kept_rows(session: Session, head: Head) -> Iterator[pl.DataFrame]:
 
 def in_input_order(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows with a `place` (path#number) in the order of files and of records in them."""
-    split = pl.col("place").str.split("#")
-    return rows.sort(split.list.first(), split.list.get(1, null_on_oob=True).cast(pl.Int64))
+    number = r"#(\d+)$"  # the path may have a # of its own
+    return rows.sort(
+        pl.col("place").str.replace(number, ""), pl.col("place").str.extract(number).cast(pl.Int64)
+    )
 
 
 def _extra_types(paths: list[str]) -> dict[str, pl.DataType]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def _fetches(lake: Lake, head: Head, name: str) -> pl.LazyFrame:
 
 
 def _add_fetch(lake: Lake, head: Head, answer: Explanation) -> None:
-    place = answer.place.rsplit("#", 1)[0]
+    place = re.sub(r"#\d+$", "", answer.place)
     mine = _fetches(lake, head, answer.name).filter(
         pl.col("url").is_in([answer.url, place]) & (pl.col("source") == answer.source)
     )

@@ -172,9 +172,12 @@ def look_at_files(session: Session, name: str, source: Source, fetches: Fetches,
         row["url"]: row
         for row in last_answers(fetches.scan().filter(pl.col("source") == name)).collect().to_dicts()
     }
-    rows, seen = [], set()
+    rows, seen, unnamed = [], set(), 0
     for file in find_files(source.files, base):
         path = os.path.relpath(file, base)
+        if path != path.encode(errors="replace").decode():  # no table can hold such a name
+            unnamed += 1
+            continue
         seen.add(path)
         row = _file_row(name, path, file, how, known.get(path))
         if row:
@@ -187,6 +190,8 @@ def look_at_files(session: Session, name: str, source: Source, fetches: Fetches,
     lost = [f"{row['url']}: {row['error']}" for row in rows if row["status"] == STATUS_NONE]
     if lost:
         report.notes.append(f"Files that cannot be read: {len(lost)}, the first is {lost[0]}.")
+    if unnamed:
+        report.notes.append(f"Files left out because their names are not UTF-8: {unnamed}.")
     report.measured += sum(row["status"] == 200 for row in rows)
     report.reused += len(seen) - sum(row["status"] in (200, STATUS_NONE) for row in rows)
 

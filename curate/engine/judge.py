@@ -48,9 +48,9 @@ def _failures(frame: pl.DataFrame, table: PlannedTable) -> tuple[pl.DataFrame, d
     for step in table.steps:
         if not step.rules:
             continue
-        seen = frame.unnest(step.name) if step.name in frame.columns and step.stage else frame
-        if step.stage:
-            seen = seen.with_columns(frame.get_column(step.name))
+        seen = frame
+        if step.stage:  # by bare name its own measurements, also where a source keeps a column called so
+            seen = frame.with_columns(frame.get_column(step.name).struct.unnest())
         judged = seen.select(
             _count_rows(), *[rule.expr.alias(f"{step.name}.{reason}") for reason, rule in step.rules.items()]
         ).drop("_rows")

@@ -20,9 +20,13 @@ from curate.engine.stage import Options, Stage, find_stage, stage_names
 from curate.lake.digest import digest_json
 from schemas.errors import RecipeError, RuleError, did_you_mean
 from schemas.recipe import Recipe, Step
-from schemas.tables import DOCUMENT_COLUMNS, content_schema
+from schemas.tables import DOCUMENT_COLUMNS, TABLES, content_schema
 
 CORPUS_STAGES = ("exact", "minhash")  # need the whole corpus at once: see curate/dedup/options.py
+# Columns that the engine and the index put beside a document's own.
+_TAKEN = {column.name for table in ("corpus", "filtered", "chunks") for column in TABLES[table].columns} | {
+    *DOCUMENT_COLUMNS, "document_key", "home", "home_key", "file", "row", "document_id", "chunk_id",
+}  # fmt: skip
 KEEP_TYPES = {"string": pl.String, "int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean}
 
 
@@ -119,16 +123,36 @@ def make_plan(recipe: Recipe) -> Plan:
             _planned(recipe, name, step, plan, recipe.tables[name][:number])
             for number, step in enumerate(recipe.tables[name])
         )
+        _refuse_taken_names(recipe, name, steps, tables)
         tables.append(PlannedTable(name, _kind(recipe, name, steps), steps))
         plan = Plan(recipe, tuple(tables), keep)
     return plan
+
+
+def _refuse_taken_names(
+    recipe: Recipe, table: str, steps: tuple[PlannedStep, ...], before: list[PlannedTable]
+) -> None:
+    """The name of a step is that of its measurements: no other column, and no earlier step, may bear it."""
+    earlier = {name: other.name for other in before for name, _ in other.measured}
+    for step in steps:
+        if step.stage is None:
+            continue
+        own = {field.name for field in step.stage.measures}
+        if step.name in _TAKEN | own or step.name in earlier:
+            what = f"a step of {earlier[step.name]}" if step.name in earlier else "a column of every document"
+            raise RecipeError(
+                f"{recipe.path or 'the recipe'}: [{table}.{step.name}] is called like {what}.",
+                hint=f'Give it a name of its own: [{table}.my_{step.name}] and use = "{step.stage.name}"',
+            )
 
 
 def _kept_columns(recipe: Recipe) -> dict[str, pl.DataType]:
     kept: dict[str, pl.DataType] = {}
     for source, options in recipe.sources.items():
         for column, kind in options.keep.items():
-            if column in {*DOCUMENT_COLUMNS, "text", "language", "key", "text_digest", "redactions", "extra"}:
+            if column in _TAKEN or any(
+                step.name == column for steps in recipe.tables.values() for step in steps
+            ):
                 raise RecipeError(
                     f'[sources.{source}] keeps "{column}", a name that every document has.',
                     hint="Rename the column in the file, or leave it out of keep.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -71,10 +72,16 @@ def with_kept_columns(frame: pl.LazyFrame, plan: Plan) -> pl.LazyFrame:
     empty = {pl.String: "", pl.Boolean: False}
     columns = []
     for name, kind in plan.keep.items():
-        value = pl.col("extra").str.json_path_match(f"$.{name}")
+        value = pl.coalesce(pl.col("extra").str.json_path_match(path) for path in _json_paths(name))
         typed = value.eq("true") if kind == pl.Boolean else value.cast(kind, strict=False)
         columns.append(typed.fill_null(empty.get(type(kind), 0)).alias(name))
     return frame.with_columns(columns).drop("extra")
+
+
+def _json_paths(column: str) -> list[str]:
+    """Where a column stands in `extra`: under its name, else, if it has dots, nested."""
+    paths = [[column], column.split(".")] if "." in column else [[column]]
+    return ["$" + "".join(f"[{json.dumps(part, ensure_ascii=False)}]" for part in parts) for parts in paths]
 
 
 def _after_measured(
