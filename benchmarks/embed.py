@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument(
         "--model", default=IndexOptions.model_fields["embedder"].default, help="name or folder"
     )
-    parser.add_argument("--passages", type=int, default=600)
+    parser.add_argument("--passages", type=int, default=200)
     options = parser.parse_args()
     where = machine("onnxruntime", "torch", "sentence-transformers", "tokenizers")
     passages, rounds = (20, 1) if options.quick else (options.passages, 3)

@@ -31,7 +31,7 @@ def main() -> None:
     parser = arguments(__doc__)
     add_data(parser)
     parser.add_argument("--stage", action="append", choices=stage_names(), help="only this one")
-    parser.add_argument("--megabytes", type=float, default=20)
+    parser.add_argument("--megabytes", type=float, default=10)
     options = parser.parse_args()
     where = machine("numba", "ftfy", "fasttext-community", "phonenumbers", "tokenizers")
     with tempfile.TemporaryDirectory() as folder:

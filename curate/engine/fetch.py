@@ -135,7 +135,8 @@ def _count_answers(fetches: Fetches, sources: dict[str, Source], report: TableRe
     report.rows = len(latest)
     report.kept = len(standing_pages(fetches.scan(), sources))
     named = latest.with_columns(reason=_reason()).filter(pl.col("reason") != "")
-    for reason, count in named.get_column("reason").value_counts(sort=True).iter_rows():
+    counted = named.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
+    for reason, count in counted.iter_rows():
         report.reasons.append(Reason(step="fetch", reason=reason, dropped=count, failed=count, alone=count))
 
 

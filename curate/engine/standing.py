@@ -90,13 +90,14 @@ def _after_measured(
     names = [name for name, _ in table.measured]
     content = session.lake.content(table.name, session.fingerprint(table, head), table.schema).scan()
     joined = frame.join(verdicts.select("id", pl.col("key").alias("_key")), on="id").join(
-        content.select(pl.col("key").alias("_key"), *names, "digest_out"), on="_key"
+        content.select(pl.col("key").alias("_key"), *names, "digest_out"), on="_key", how="left"
     )
-    rewritten = pl.col("digest_out") != pl.col("text_digest")
+    # A preview judges documents that were not measured yet: their text is known to be the old one only.
+    rewritten = (pl.col("digest_out") != pl.col("text_digest")).fill_null(False)
     return joined.with_columns(
         home=pl.when(rewritten).then(pl.lit(table.name)).otherwise("home"),
         home_key=pl.when(rewritten).then("_key").otherwise("home_key"),
-        text_digest="digest_out",
+        text_digest=pl.coalesce("digest_out", "text_digest"),
     ).drop("_key", "digest_out")
 
 
