@@ -114,6 +114,9 @@ class _Maker:
             self.add(
                 f"print/{path}", Page(f"<html lang=en><body>{article}</body></html>"), "print", cluster=path
             )
+        path = "guide/4.html"  # HTML may leave out the tags of head and body
+        bare = f"<!doctype html><title>Handbook {path}</title><main>{_article(f'Handbook {path}', self.texts[path])}</main>"
+        self.add(f"bare/{path}", Page(bare), "print", cluster=path)
         for number in (6, 7, 8):
             path = f"guida/{number}.html"
             changed = [

@@ -318,6 +318,7 @@ def test_a_page_by_javascript_says_that_nothing_else_would_help(curate_run, tmp_
     assert "No document is left. What took them: extract.empty:javascript (1)." in said.out
 
 
+@pytest.mark.slow
 def test_rules_that_take_everything_are_named_and_what_was_live_stays(curate_run, tmp_path):
     make_recipe(tmp_path, count=10)
     assert curate_run().code == 0
@@ -445,7 +446,9 @@ def test_a_lake_that_cannot_be_is_said(curate_run, tmp_path):
     assert "--lake FOLDER" in said.hint
 
 
-@pytest.mark.parametrize("harm", ["gone", "cut", "written over"])
+@pytest.mark.parametrize(
+    "harm", ["gone", *[pytest.param(harm, marks=pytest.mark.slow) for harm in ("cut", "written over")]]
+)
 def test_a_damaged_lake_says_so_and_verify_names_the_file(harm, curate, curate_run, tmp_path):
     make_recipe(tmp_path, count=10)
     assert curate_run().code == 0
