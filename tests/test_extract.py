@@ -293,3 +293,14 @@ def test_pages_by_media_type():
     assert markdown.records.column("title").to_pylist() == ["Title"]
     (pdf,) = pages(b"%PDF-1.7", media_type="application/pdf")
     assert pdf.faults == (Fault(0, "skipped:not_html", "The page is application/pdf, which is not read."),)
+
+
+@pytest.mark.parametrize("content", ["<main><p>{}</p></main>", "<main>{}</main>", "{}", "<x-app><div>{}</div></x-app>"])
+def test_a_page_may_leave_out_head_and_body(content):
+    found = fields("<!doctype html><html lang=en><title>Backups</title>" + content.format(PROSE))
+    assert found["text"] == PROSE.strip()
+    assert found["title"] == "Backups"
+
+
+def test_a_few_broken_bytes_do_not_spoil_a_short_page_in_utf8():
+    assert "naïve café" in fields(b"<p>" + f"A naïve café. {PROSE}".encode() + b"\xff</p>", "utf-8")["text"]

@@ -92,9 +92,6 @@ def test_old_encodings_are_read_right(first):
     assert "perché" in text
 
 
-@pytest.mark.xfail(
-    strict=True, reason="libxml2 knows no <main>: without </head> it takes it for a part of the head"
-)
 def test_a_page_without_the_tags_of_head_and_body_is_read(first):
     _, made = first
     assert made.verdicts("documents")["bare/guide/4.html"]["kept"]

@@ -30,6 +30,7 @@ _BLOCKS = (
 _INVISIBLE = (
     "script", "style", "noscript", "template", "svg", "iframe", "object", "head", "select", "textarea", "title",
 )  # fmt: skip
+_HEAD = {"base", "basefont", "link", "meta", "noscript", "script", "style", "template", "title"}
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
 _REFERENCE = re.compile(r"&#(?:x([0-9a-f]{1,8})|([0-9]{1,8}));?", re.IGNORECASE)
 _PERMALINK = re.compile(r"[\s¶#§🔗⚓]*")
@@ -66,7 +67,25 @@ def parse(page: str) -> Tree | str | None:
         return None
     if any(error.type_name == "ERR_RESOURCE_LIMIT" for error in parser.error_log):
         return "Elements are nested more than 2,000 deep."
+    _mend_head(tree)
     return tree if tree.find("body") is not None else None
+
+
+def _mend_head(tree: Tree) -> None:
+    """Move what stands in the head and belongs to the body there.
+
+    A page may leave out <body>, as HTML allows; libxml2 then keeps everything up to the first <p> in the head.
+    """
+    head, body = tree.find("head"), tree.find("body")
+    first = next((child for child in ([] if head is None else head) if child.tag not in _HEAD), None)
+    if first is None:
+        return
+    moved = [first, *first.itersiblings()]
+    if body is None:
+        body = lxml.etree.SubElement(tree, "body")
+    moved[-1].tail = (moved[-1].tail or "") + (body.text or "")
+    body.text = None
+    body[:0] = moved
 
 
 def _without_controls(page: str) -> str:

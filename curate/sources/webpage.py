@@ -42,7 +42,7 @@ _WIDER = {
     "shift_jis": "cp932", "euc_kr": "cp949",
 }  # fmt: skip
 _NO_CHARSETS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "utf-7", "undefined"}
-_BROKEN = 0.1  # share of characters beyond ASCII that may be broken for UTF-8 still to be believed
+_BROKEN = 0.5  # share of characters beyond ASCII that may be broken for UTF-8 still to be believed
 _NUL_SHARE = 0.1  # binary data has more NULs than this
 _ALMOST_NO_TEXT = 100  # characters
 
@@ -97,7 +97,7 @@ def _utf16(body: bytes) -> str:
 
 
 def _is_utf8(body: bytes) -> bool:
-    """Whether there is something beyond ASCII, and at most a tenth of it is broken UTF-8."""
+    """Whether there is something beyond ASCII, and at most half of it is broken UTF-8."""
     if body.isascii():
         return False
     text = body.decode("utf-8", "replace")
