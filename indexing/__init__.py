@@ -38,9 +38,14 @@ def build_index(recipe: str | Path = "curate.toml", lake: str | Path = "lake") -
     Raises:
         CurateError: what went wrong, and what to do.
     """
-    from curate.engine.run import open_session
-    from indexing.tables import make_index
+    from curate.engine.plan import make_plan
+    from curate.engine.run import run_tables
+    from indexing.way import INDEX_TABLES, check_way, make_table
+    from schemas.errors import IndexingError
+    from schemas.recipe import load_recipe
 
-    with open_session(recipe, lake) as session:
-        make_index(session)
-        return session.report.live
+    plan = make_plan(load_recipe(recipe))
+    if plan.recipe.index is None:
+        raise IndexingError(f"{recipe} has no [index].", hint="Add the line [index] to the recipe.")
+    check_way(plan)
+    return run_tables(plan, lake, tables=INDEX_TABLES, make=make_table).live

@@ -1,4 +1,4 @@
-"""The candidate of a run: an index version of what stands, judged by its gates, live if it passes."""
+"""The candidate of a run: an index version of what stands, judged by its gates; live if it passes."""
 
 from __future__ import annotations
 
@@ -7,33 +7,37 @@ import time
 import polars as pl
 import pyarrow as pa
 
+from curate.engine.corpus import corpus_rows
 from curate.engine.session import Session
-from curate.lake.content import Content
 from curate.lake.runs import Head
-from indexing.embedder import Embedder
-from indexing.version import VersionInfo, build_version
-from schemas.index import IndexOptions
+from indexing.gates import refuse_failed
+from indexing.manifest import read_manifest
+from indexing.tables import chunk_table, cut_chunks, recipe_embedder, standing_vectors
+from indexing.version import build_version
+from schemas.errors import IndexingError
 from schemas.report import TableReport
 
 
-def make_candidate(
-    session: Session,
-    base: Head,
-    corpus: pl.DataFrame,
-    passages: pl.DataFrame,
-    vectors: Content,
-    fingerprints: dict[str, str],
-    embedder: Embedder,
-    options: IndexOptions,
-) -> None:
-    """Build the version of these passages unless it is there, and publish it."""
-    from indexing.tables import index_digest, standing_vectors
-
-    begun, report = time.perf_counter(), TableReport(table="index", rows=len(passages), kept=len(passages))
-    session.progress.start("index", len(passages))
+def make_candidate(session: Session) -> Head:
+    """Build the version of what stands unless it is there, judge it, and publish it."""
+    begun, base, report = time.perf_counter(), session.lake.head(), TableReport(table="index_candidate")
+    options, embedder = recipe_embedder(session)
+    corpus = corpus_rows(session, base)
+    if corpus.is_empty():
+        session.report.tables.append(report)
+        return base
+    if base.fingerprints.get(session.key("vectors")) != embedder.fingerprint:
+        raise IndexingError(
+            "The table vectors was made by another embedder than the recipe has now.",
+            hint="Make vectors first: curate run makes all tables in order.",
+        )
+    passages = chunk_table(cut_chunks(session, base, options, embedder), corpus)
+    report.rows = report.kept = len(passages)
+    session.progress.start("index_candidate", len(passages))
     folder = session.lake.root / session.name / "indexes"
     live = base.live.get(session.name, "")
-    there = folder.exists() and {path.name for path in folder.iterdir()}
+    there = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    vectors = session.lake.content("vectors", embedder.fingerprint)
     info = build_version(
         folder,
         _plain(passages),
@@ -45,32 +49,51 @@ def make_candidate(
         live=folder / live if live else None,
     )
     report.checks = info.checks
-    report.measured = len(passages) if not there or info.version not in there else 0
-    report.bytes_written = (
-        sum(file.stat().st_size for file in info.path.rglob("*") if file.is_file()) if report.measured else 0
-    )
-    _note_gates(info, live, report)
-    report.seconds = time.perf_counter() - begun
-    session.publish(
-        base,
-        "index",
-        pins={},
-        fingerprints=fingerprints,
-        digests={"index": index_digest(passages)},
-        reads=["corpus"],
-        report=report,
-        live=info.version if info.passed and info.version != live else "",
-        kind="promote" if info.passed and info.version != live else "run",
-    )
-    session.report.live = info.version if info.passed else live
-
-
-def _note_gates(info: VersionInfo, live: str, report: TableReport) -> None:
-    failed = [check for check in info.checks if check.severity == "blocking" and not check.passed]
-    for check in failed:
-        report.notes.append(f"The gate {check.name} refused index {info.version}: {check.message}")
-    if failed:
+    if info.version not in there:
+        report.measured = len(passages)
+        report.bytes_written = sum(file.stat().st_size for file in info.path.rglob("*") if file.is_file())
+    if not info.passed:
         report.notes.append(f"Index {live} stays live." if live else "No index is live.")
+    report.seconds = time.perf_counter() - begun
+    return session.publish(
+        base,
+        "index_candidate",
+        pins={},
+        fingerprints={"index_candidate": info.version},
+        digests={"index_candidate": info.version},
+        reads=["corpus", "chunks", "vectors"],
+        report=report,
+    )
+
+
+def make_live(session: Session) -> Head:
+    """Put the candidate live.
+
+    Raises:
+        IndexingError: it failed a gate.
+    """
+    begun, base, report = time.perf_counter(), session.lake.head(), TableReport(table="index_live")
+    version = base.fingerprints.get(session.key("index_candidate"), "")
+    if not version:  # of an empty corpus
+        session.report.tables.append(report)
+        return base
+    folder = session.lake.root / session.name / "indexes" / version
+    refuse_failed(folder)
+    before = base.live.get(session.name, "")
+    session.report.live = version
+    report.rows = report.kept = read_manifest(folder).chunks
+    report.seconds = time.perf_counter() - begun
+    return session.publish(
+        base,
+        "index_live",
+        pins={},
+        fingerprints={},
+        digests={"index_live": version},
+        reads=["index_candidate"],
+        report=report,
+        live=version if version != before else "",
+        kind="promote" if version != before else "run",
+    )
 
 
 def _plain(passages: pl.DataFrame) -> pa.Table:

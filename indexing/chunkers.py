@@ -72,11 +72,7 @@ def chunk(texts: pa.LargeStringArray, options: IndexOptions, embedder: Embedder)
     Raises:
         IndexingError: chunk_tokens is more than the embedder reads.
     """
-    if options.chunk_tokens > embedder.max_tokens:
-        raise IndexingError(
-            f"chunk_tokens is {options.chunk_tokens}, but {embedder.name} reads {embedder.max_tokens} tokens and would cut the rest.",
-            hint=f"Set chunk_tokens = {embedder.max_tokens} or less under [index], or choose another embedder.",
-        )
+    check_options(options, embedder)
     tokenizer = embedder.tokenizer
     extra = tokenizer.num_special_tokens_to_add(False) + len(
         tokenizer.encode(embedder.passage_prompt, add_special_tokens=False).ids
@@ -84,6 +80,19 @@ def chunk(texts: pa.LargeStringArray, options: IndexOptions, embedder: Embedder)
     cutter = _Cutter(options, tokenizer, options.chunk_tokens - extra)
     parts = [cutter.cut(batch) for batch in _batches(texts.to_pylist())]
     return _table([part for part in parts if part], extra)
+
+
+def check_options(options: IndexOptions, embedder: Embedder) -> None:
+    """Refuse passages of which the embedder would read only a part.
+
+    Raises:
+        IndexingError: chunk_tokens is more than the embedder reads.
+    """
+    if options.chunk_tokens > embedder.max_tokens:
+        raise IndexingError(
+            f"chunk_tokens is {options.chunk_tokens}, but {embedder.name} reads {embedder.max_tokens} tokens and would cut the rest.",
+            hint=f"Set chunk_tokens = {embedder.max_tokens} or less under [index], or choose another embedder.",
+        )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from indexing.manifest import read_manifest
 from indexing.snapshot import Snapshot
 from indexing.vectors import overlap
 from schemas.checks import Check
+from schemas.errors import IndexingError
 
 _QUESTIONS = 200  # sampled for recall
 _EMBEDDED = 8  # passages that are embedded again
@@ -54,6 +55,21 @@ def failed_gates(path: Path) -> list[Check]:
     return [
         check for check in read_manifest(path).checks if check.severity == "blocking" and not check.passed
     ]
+
+
+def refuse_failed(path: Path) -> None:
+    """Let pass only a version that failed no gate.
+
+    Raises:
+        IndexingError: with every gate that it failed.
+    """
+    failed = failed_gates(path)
+    if failed:
+        reasons = "; ".join(f"{check.name}: {check.message}" for check in failed)
+        raise IndexingError(
+            f"Index {path.name} failed its gates: {reasons}",
+            hint="Mend the cause and run curate run; no flag opens a gate.",
+        )
 
 
 def _gate(name: str, passed: bool, numbers: dict[str, float], message: str) -> Check:

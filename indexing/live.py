@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curate.lake.lake import Lake
-from indexing.gates import failed_gates
+from indexing.gates import refuse_failed
 from indexing.manifest import read_manifest
 from schemas.checks import Check
 from schemas.errors import IndexingError, did_you_mean
@@ -74,13 +74,7 @@ def promote(lake: str | Path, name: str, version: str, *, kind: str = "promote")
     if not (folder / version / "manifest.json").is_file():
         known = [path.parent.name for path in folder.glob("[!.]*/manifest.json")]
         raise IndexingError(f"{name} has no index version {version}.", hint=did_you_mean(version, known))
-    failed = failed_gates(folder / version)
-    if failed:
-        reasons = "; ".join(f"{check.name}: {check.message}" for check in failed)
-        raise IndexingError(
-            f"Index {version} failed its gates: {reasons}",
-            hint="Mend the cause and run curate run; no flag opens a gate.",
-        )
+    refuse_failed(folder / version)
     base = home.head()
     row = replace(
         base,

@@ -1,4 +1,4 @@
-"""The tables after `corpus`: chunks, vectors, and the index that goes live through its gates.
+"""The tables `chunks` and `vectors`: passages of the corpus, and their embeddings.
 
 Chunks are keyed by the text they were cut from, vectors by the text they embed, so an unchanged passage is
 never cut or embedded again.
@@ -7,6 +7,7 @@ never cut or embedded again.
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from curate.engine.workers import raise_if_stopped
 from curate.lake.content import Content, new_file
 from curate.lake.digest import content_digest, digest_column, digest_json
 from curate.lake.parquet import write_parquet
-from indexing.candidate import make_candidate
+from curate.lake.runs import Head
 from indexing.chunkers import CHUNKER, chunk
 from indexing.embedder import Embedder, language_warning, open_embedder
 from schemas.errors import IndexingError
@@ -32,43 +33,73 @@ _CHUNKS, _VECTORS = TABLES["chunks"].schema, TABLES["vectors"].schema
 _EMBED_AT_ONCE = 512  # passages between two commits: about ten seconds on two cores
 
 
-def make_index(session: Session) -> None:
-    """Cut, embed, build, judge, and put live: each only what is new."""
+def recipe_embedder(session: Session) -> tuple[IndexOptions, Embedder]:
+    """The options of [index], and the embedder that they name; a folder is relative to the recipe.
+
+    Raises:
+        IndexingError: the recipe has no [index], or the model is not here.
+    """
     options = session.plan.recipe.index
     if options is None:
         raise IndexingError("The recipe has no [index].", hint="Add the line [index] to the recipe.")
-    base = session.lake.head()
+    return options, embedder_of(options, session.plan.recipe.folder)
+
+
+def embedder_of(options: IndexOptions, folder: Path) -> Embedder:
+    """The embedder that [index] names; a path is relative to `folder`, that of the recipe."""
+    beside = folder / Path(options.embedder).expanduser()
+    return _open(str(beside) if beside.is_dir() else options.embedder, options)
+
+
+@lru_cache(maxsize=2)  # three tables of a run use the same
+def _open(name: str, options: IndexOptions) -> Embedder:
+    return open_embedder(
+        name, query_prompt=options.query_prompt, passage_prompt=options.passage_prompt, dtype=options.dtype
+    )
+
+
+def make_chunks(session: Session) -> Head:
+    """Cut texts that were never cut, and publish."""
+    begun, base, report = time.perf_counter(), session.lake.head(), TableReport(table="chunks")
+    options, embedder = recipe_embedder(session)
     corpus = corpus_rows(session, base)
-    if corpus.is_empty():
-        session.progress.say("The corpus is empty: there is nothing to index.")
-        return
-    embedder = open_embedder(
-        options.embedder,
-        query_prompt=options.query_prompt,
-        passage_prompt=options.passage_prompt,
-        dtype=options.dtype,
-    )
-    chunks, chunks_from = _make_chunks(session, corpus, options, embedder)
-    vectors = _make_vectors(session, corpus, chunks, embedder)
-    fingerprints = {"chunks": chunks_from, "vectors": embedder.fingerprint}
-    make_candidate(
-        session, base, corpus, chunk_table(chunks, corpus), vectors, fingerprints, embedder, options
-    )
-
-
-def _make_chunks(
-    session: Session, corpus: pl.DataFrame, options: IndexOptions, embedder: Embedder
-) -> tuple[Content, str]:
-    """Cut texts that were never cut."""
-    begun, report = time.perf_counter(), TableReport(table="chunks")
     fingerprint = chunk_fingerprint(options, embedder)
     content = session.lake.content("chunks", fingerprint)
+    session.progress.start("chunks", len(corpus))
+    if len(corpus):
+        _cut_missing(session, content, corpus, options, embedder, report)
+        warning = language_warning(embedder, dict(corpus.get_column("language").value_counts().iter_rows()))
+        report.notes += [warning] if warning else []
+    else:
+        report.notes.append("The corpus is empty: there is nothing to index.")
+    passages = _passages(content, corpus)
+    report.rows = report.kept = len(passages)
+    report.reused = report.rows - report.measured
+    report.seconds = time.perf_counter() - begun
+    return session.publish(
+        base,
+        "chunks",
+        pins={},
+        fingerprints={"chunks": fingerprint},
+        digests={"chunks": content_digest(passages)},
+        reads=["corpus"],
+        report=report,
+    )
+
+
+def _cut_missing(
+    session: Session,
+    content: Content,
+    corpus: pl.DataFrame,
+    options: IndexOptions,
+    embedder: Embedder,
+    report: TableReport,
+) -> None:
     appender = content.append()
     texts = corpus.unique("text_digest", keep="first", maintain_order=True)
     missing = texts.join(appender.known.to_frame("text_digest"), on="text_digest", how="anti").sort(
         "file", "row"
     )
-    session.progress.start("chunks", len(corpus))
     session.progress.advance("chunks", len(corpus) - len(missing))
     for start, stop in plan_shards(missing):
         raise_if_stopped()
@@ -78,15 +109,15 @@ def _make_chunks(
             report.measured += appender.add(_write(content, rows))
         session.progress.advance("chunks", len(part))
     content.compact()
-    report.rows = report.kept = _standing_chunks(content, corpus).select(pl.len()).collect().item()
-    report.reused = report.rows - report.measured
-    report.bytes_written, report.seconds = appender.bytes, time.perf_counter() - begun
-    warning = language_warning(embedder, dict(corpus.get_column("language").value_counts().iter_rows()))
-    if warning:
-        report.notes.append(warning)
-    session.report.tables.append(report)
-    session.progress.finish(report)
-    return content, fingerprint
+    report.bytes_written = appender.bytes
+
+
+def _passages(content: Content, corpus: pl.DataFrame) -> pl.DataFrame:
+    """Document, vector key and position of every standing passage: what an index is made of."""
+    if corpus.is_empty():
+        return pl.DataFrame(schema={"document_id": pl.String, "embed_key": pl.String, "ordinal": pl.Int32})
+    rows = _standing_chunks(content, corpus).select("embed_key", "ordinal", document_id="id")
+    return rows.select("document_id", "embed_key", "ordinal").collect()
 
 
 def chunk_fingerprint(options: IndexOptions, embedder: Embedder) -> str:
@@ -109,22 +140,57 @@ def _standing_chunks(content: Content, corpus: pl.DataFrame) -> pl.LazyFrame:
     return corpus.lazy().drop("file", "row", "chars").join(scan, on="text_digest", maintain_order="left")
 
 
-def _make_vectors(session: Session, corpus: pl.DataFrame, chunks: Content, embedder: Embedder) -> Content:
-    """Embed passages that were never embedded."""
-    begun, report = time.perf_counter(), TableReport(table="vectors")
+def make_vectors(session: Session) -> Head:
+    """Embed passages that were never embedded, and publish."""
+    begun, base, report = time.perf_counter(), session.lake.head(), TableReport(table="vectors")
+    options, embedder = recipe_embedder(session)
+    corpus = corpus_rows(session, base)
     content = session.lake.content("vectors", embedder.fingerprint)
-    appender = content.append()
-    standing = (
-        _standing_chunks(chunks, corpus)
-        .select("embed_key", "text", "tokens")
-        .unique("embed_key", keep="first", maintain_order=True)
+    chunks = cut_chunks(session, base, options, embedder)
+    if len(corpus):
+        _embed_missing(session, content, _standing_chunks(chunks, corpus), embedder, report)
+    report.reused = report.rows - report.measured
+    report.seconds = time.perf_counter() - begun
+    of_passages = base.digests.get(session.key("chunks"), "")
+    return session.publish(
+        base,
+        "vectors",
+        pins={},
+        fingerprints={"vectors": embedder.fingerprint},
+        digests={"vectors": digest_json([of_passages, embedder.fingerprint])},
+        reads=["corpus", "chunks"],
+        report=report,
     )
-    missing = standing.join(
+
+
+def cut_chunks(session: Session, head: Head, options: IndexOptions, embedder: Embedder) -> Content:
+    """The passages as published.
+
+    Raises:
+        IndexingError: they were cut by other options than those of the recipe.
+    """
+    published = head.fingerprints.get(session.key("chunks"), "")
+    if published != chunk_fingerprint(options, embedder):
+        raise IndexingError(
+            "The table chunks was made by other options of [index] than the recipe has now.",
+            hint="Make chunks first: curate run makes all tables in order.",
+        )
+    return session.lake.content("chunks", published)
+
+
+def _embed_missing(
+    session: Session, content: Content, standing: pl.LazyFrame, embedder: Embedder, report: TableReport
+) -> None:
+    appender = content.append()
+    passages = standing.select("embed_key", "text", "tokens").unique(
+        "embed_key", keep="first", maintain_order=True
+    )
+    missing = passages.join(
         appender.known.to_frame("embed_key").lazy(), on="embed_key", how="anti", maintain_order="left"
     ).collect()
-    total = standing.select(pl.len()).collect().item()
-    session.progress.start("vectors", total)
-    session.progress.advance("vectors", total - len(missing))
+    report.rows = report.kept = passages.select(pl.len()).collect().item()
+    session.progress.start("vectors", report.rows)
+    session.progress.advance("vectors", report.rows - len(missing))
     # Neighbours in length share batches; the order has no influence on a vector.
     for part in missing.sort("tokens").iter_slices(_EMBED_AT_ONCE):
         raise_if_stopped()
@@ -132,12 +198,7 @@ def _make_vectors(session: Session, corpus: pl.DataFrame, chunks: Content, embed
         report.measured += appender.add(_write(content, vector_rows(part.get_column("embed_key"), vectors)))
         session.progress.advance("vectors", len(part))
     content.compact()
-    report.rows = report.kept = total
-    report.reused = total - len(missing)
-    report.bytes_written, report.seconds = appender.bytes, time.perf_counter() - begun
-    session.report.tables.append(report)
-    session.progress.finish(report)
-    return content
+    report.bytes_written = appender.bytes
 
 
 def vector_rows(keys: pl.Series, vectors: np.ndarray) -> pa.Table:
@@ -178,8 +239,3 @@ def chunk_table(content: Content, corpus: pl.DataFrame) -> pl.DataFrame:
     return rows.rename({"id": "document_id"}).with_columns(
         chunk_id=pl.format("{}-{}", "document_id", pl.col("ordinal").cast(pl.String).str.zfill(6))
     )
-
-
-def index_digest(chunks: pl.DataFrame) -> str:
-    """Content digest of an index: over passages and their documents."""
-    return content_digest(chunks.select("document_id", "embed_key", "ordinal"))

@@ -9,6 +9,7 @@ CurateError                     something failed; the command exits with 1
 ├── StageError                  too many documents broke a stage
 ├── LakeError                   a lake that cannot be read or written
 │   └── MovedError              another run changed what this one stood on
+├── CheckError                  a table failed a blocking check: what follows was not made
 └── IndexingError               an index that must not be built, promoted or opened
 """
 
@@ -69,6 +70,10 @@ class LakeError(CurateError):
 
 class MovedError(LakeError):
     """Another run changed a table that this one made or read."""
+
+
+class CheckError(CurateError):
+    """A table failed a blocking check; what is made from it was not made."""
 
 
 class IndexingError(CurateError):

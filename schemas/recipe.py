@@ -16,13 +16,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from schemas.errors import RecipeError, did_you_mean
+from schemas.export import EXPORTS, Export
 from schemas.index import IndexOptions
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 RESERVED = {"content", "runs", "con", "nul", "aux", "prn"}
 DEFAULT_ORDER = ("documents", "filtered", "deduplicated", "corpus")
 _MAX_BYTES, _MAX_LINE, _MAX_EXTENDS = 256 * 1024, 8 * 1024, 8
-_ROOT_KEYS = {"name", "extends", "order", "sources", "tokens", "index"}
+_ROOT_KEYS = {"name", "extends", "order", "sources", "tokens", "index", "exports", "checks"}
 _STEP_WORDS = {"use", "after", "before", "drop"}
 
 
@@ -96,6 +97,18 @@ class Source(BaseModel):
         return self
 
 
+class Bounds(BaseModel):
+    """What share of the documents a table may keep: `[checks.TABLE]`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_kept: float = Field(0.0, ge=0, le=1, description="a run that keeps a smaller share stops there")
+    max_kept: float = Field(1.0, ge=0, le=1, description="a run that keeps a larger share stops there")
+    max_change: float = Field(
+        0.2, ge=0, le=1, description="warn where the share differs by more than this from the last run"
+    )
+
+
 class Step(BaseModel):
     """A stage with its options and rules, at its place in a table."""
 
@@ -119,6 +132,8 @@ class Recipe(BaseModel):
     tables: dict[str, tuple[Step, ...]]
     tokens: dict[str, Any] | None
     index: IndexOptions | None
+    exports: dict[str, Export]
+    checks: dict[str, Bounds]
     resolved: dict[str, Any]
 
     @property
@@ -277,6 +292,8 @@ def _checked(data: dict[str, Any], path: str, text: str) -> Recipe:
         tables=tables,
         tokens=tokens,
         index=index,
+        exports=_exports(data, path, text),
+        checks=_checks(data, order, path, text),
         resolved=data,
     )
 
@@ -309,6 +326,43 @@ def _index(value: Any, path: str, text: str) -> IndexOptions | None:
         return IndexOptions.model_validate(value)
     except ValidationError as error:
         raise _first(error, "index", IndexOptions, path, text) from None
+
+
+def _exports(data: dict[str, Any], path: str, text: str) -> dict[str, Export]:
+    found: dict[str, Export] = {}
+    for name, value in _table(data, "exports", path or "the recipe").items():
+        place = f"exports.{name}"
+        if not NAME.fullmatch(name):
+            raise RecipeError(
+                f'{_at(path, text, name, "exports")}: an export is called "{name}".',
+                hint="Use small letters, digits, - and _.",
+            )
+        kind = value.get("kind", "text") if isinstance(value, dict) else value
+        if not isinstance(kind, str) or kind not in EXPORTS:
+            raise RecipeError(
+                f"{_at(path, text, 'kind', place)}: [{place}] kind is {kind!r}.",
+                hint=did_you_mean(str(kind), EXPORTS),
+            )
+        try:
+            found[name] = EXPORTS[kind].model_validate(value)
+        except ValidationError as error:
+            raise _first(error, place, EXPORTS[kind], path, text) from None
+    return found
+
+
+def _checks(data: dict[str, Any], order: tuple[str, ...], path: str, text: str) -> dict[str, Bounds]:
+    found = {}
+    for table, value in _table(data, "checks", path or "the recipe").items():
+        if table not in order:
+            raise RecipeError(
+                f"{_at(path, text, table, 'checks')}: [checks.{table}] is about no table of the recipe.",
+                hint=did_you_mean(table, order),
+            )
+        try:
+            found[table] = Bounds.model_validate(value)
+        except ValidationError as error:
+            raise _first(error, f"checks.{table}", Bounds, path, text) from None
+    return found
 
 
 def _steps(table: str, steps: dict[str, Any], where: str) -> tuple[Step, ...]:

@@ -85,6 +85,15 @@ class RunReport(BaseModel):
         """The report of one table; an empty one if the run did not make it."""
         return next((table for table in self.tables if table.table == name), TableReport(table=name))
 
+    def blocked(self) -> list[str]:
+        """Failed blocking checks as TABLE: CHECK: message; what follows such a table was not made."""
+        return [
+            f"{table.table}: {check.name}: {check.message}"
+            for table in self.tables
+            for check in table.checks
+            if check.severity == "blocking" and not check.passed
+        ]
+
 
 class LimitOutcome(BaseModel):
     """A measured value beside the limit that a rule sets; margin is value minus limit."""
@@ -103,6 +112,7 @@ class RuleOutcome(BaseModel):
     rule: str
     failed: bool
     limits: list[LimitOutcome] = []
+    values: dict[str, str | float | bool] = {}  # of the columns that it names without a limit
 
 
 class StepOutcome(BaseModel):
@@ -157,6 +167,7 @@ class TablePreview(BaseModel):
     rows: int = 0
     kept: int = 0
     would_measure: int = 0  # documents that have to be measured first: their verdict is not known yet
+    first_measured: int = 0  # those of them that no table before would measure
     comes_back: int = 0
     goes: int = 0
     reasons: list[Reason] = []

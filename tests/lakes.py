@@ -75,6 +75,14 @@ def run(recipe: Path, lake: Path | None = None, **options):
     return run_tables(plan, lake or recipe.parent / "lake", workers=options.pop("workers", 1), **options)
 
 
+def run_whole(recipe: Path, lake: Path | None = None, **options):
+    """Run all tables of a recipe, those of its index too, in this process."""
+    from indexing.way import make_table, tables_of
+
+    tables = [table for table in tables_of(load_recipe(recipe)) if table != "finetune"]
+    return run(recipe, lake, tables=tables, make=make_table, **options)
+
+
 def digests(lake: Path) -> dict[str, str]:
     """Content digest of every table that stands."""
     from curate.lake.lake import Lake

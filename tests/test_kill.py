@@ -14,18 +14,16 @@ from pathlib import Path
 import pytest
 
 from indexing import open_index
-from indexing.tables import make_index
-from tests.lakes import digests, make_recipe, run
+from tests.lakes import digests, make_recipe, run_whole
 
-TABLES = ["documents", "filtered", "deduplicated", "corpus", "index"]
+TABLES = ["pages", "documents", "filtered", "deduplicated", "corpus", "chunks", "vectors", "index_candidate", "index_live"]
 CHILD = """
 import os, signal, sys, threading, time
 from pathlib import Path
 from curate.engine.progress import Progress
 from curate.lake.runs import Runs
 from curate.lake.content import Appender
-from indexing.tables import make_index
-from tests.lakes import run
+from tests.lakes import run_whole
 
 moment, table = sys.argv[2], sys.argv[3]
 def die(): os.kill(os.getpid(), signal.SIGKILL)
@@ -47,10 +45,10 @@ def deadly_add(self, file):
 Runs.publish, Appender.add = deadly_publish, deadly_add
 if moment == "time":
     threading.Timer(float(table), die).start()
-run(Path(sys.argv[1]), progress=Deadly(), then=make_index)
+run_whole(Path(sys.argv[1]), progress=Deadly())
 """
 MOMENTS = (
-    [("inside", table) for table in [*TABLES[:-1], "chunks", "vectors"]]
+    [("inside", table) for table in TABLES[:-2]]
     + [(moment, table) for moment in ("before", "after") for table in TABLES]
     + [
         ("commit", table)
@@ -72,7 +70,7 @@ MOMENTS = (
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     recipe = make_recipe(tmp_path_factory.mktemp("undisturbed"), count=40)
-    run(recipe, then=make_index)
+    run_whole(recipe)
     return digests(recipe.parent / "lake")
 
 
@@ -90,7 +88,7 @@ def test_the_run_after_a_kill_ends_where_an_undisturbed_one_does(tmp_path, undis
     assert killed.returncode in ({-signal.SIGKILL, 0} if moment == "time" else {-signal.SIGKILL}), (
         killed.stderr
     )
-    run(recipe, then=make_index)
+    run_whole(recipe)
     assert digests(tmp_path / "lake") == undisturbed
     assert len(open_index(tmp_path / "lake").search("harbour", k=3)) == 3
 
@@ -100,4 +98,4 @@ def test_a_run_that_is_killed_before_its_row_shows_nothing(tmp_path):
 
     recipe = make_recipe(tmp_path, count=40)
     assert start(recipe, "before", "filtered").returncode == -signal.SIGKILL
-    assert set(Lake(tmp_path / "lake").head().digests) == {"harbour/documents"}
+    assert set(Lake(tmp_path / "lake").head().digests) == {"harbour/pages", "harbour/documents"}

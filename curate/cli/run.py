@@ -62,3 +62,5 @@ def run(
         then = 'curate search "How do I ...?"' if report.live else "curate show corpus"
     where = {"report": near(report.report_path)} if report.report_path else {}
     show_outcome(report, where=where, then=at_lake(then, lake))
+    if report.blocked():
+        raise SystemExit(1)

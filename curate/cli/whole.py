@@ -31,24 +31,17 @@ def run(
     """
     from curate.engine.plan import make_plan
     from curate.engine.run import run_tables
-    from curate.engine.session import Session
     from curate.reports.html import write_report
     from curate.reports.samples import corpus_samples
+    from indexing.way import check_way, make_table, tables_of
     from schemas.recipe import load_recipe
 
     plan = make_plan(load_recipe(recipe, dict(overrides or {})))
-
-    def build(session: Session) -> None:
-        if plan.recipe.tokens:
-            from curate.engine.tokens import make_tokens
-
-            make_tokens(session)
-        if plan.recipe.index and index:
-            from indexing.tables import make_index
-
-            make_index(session)
-
-    report = run_tables(plan, lake, limit=limit, workers=workers, progress=progress, then=build)
+    check_way(plan)
+    tables = [table for table in tables_of(plan.recipe, index=index) if table != "finetune"]
+    report = run_tables(
+        plan, lake, tables=tables, make=make_table, limit=limit, workers=workers, progress=progress
+    )
     page = Path(lake).resolve() / plan.recipe.name / "reports" / f"{report.run}.html"
     report.report_path = str(page)
     write_report(report, corpus_samples(lake, plan.recipe.name), page)

@@ -24,7 +24,7 @@ from curate.lake.parquet import write_parquet
 from curate.lake.runs import Head
 from curate.reports.html import write_report
 from curate.reports.samples import corpus_samples
-from schemas.errors import RecipeError, did_you_mean
+from schemas.errors import CheckError, RecipeError, did_you_mean
 from schemas.recipe import Recipe, build_recipe, load_recipe, packaged_recipes
 from schemas.report import RunReport
 
@@ -67,6 +67,11 @@ def clean(
     report = run_tables(
         make_plan(planned), beside / "lake", limit=limit, workers=workers, progress=progress, then=write
     )
+    if report.blocked():
+        raise CheckError(
+            f"{target} was not written: {'; '.join(report.blocked())}",
+            hint=f"curate why and curate show --lake {beside / 'lake'}.",
+        )
     page = beside / "report.html"
     report.report_path = str(page)
     write_report(report, corpus_samples(beside / "lake", NAME), page)
@@ -88,9 +93,8 @@ def _recipe(files: list[str], recipe: str, columns: Mapping[str, str], overrides
         data = {"name": NAME, "extends": recipe, "sources": {"input": source}}
     else:
         raise RecipeError(f'There is no recipe "{recipe}".', hint=did_you_mean(recipe, packaged_recipes()))
-    return build_recipe(
-        {key: value for key, value in data.items() if key != "index"}, {**overrides, "index": False}
-    )
+    documents = {key: value for key, value in data.items() if key not in {"index", "tokens", "exports"}}
+    return build_recipe(documents, {**overrides, "index": False})
 
 
 def _kept_rows(session: Session, head: Head) -> Iterator[pl.DataFrame]:

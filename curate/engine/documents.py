@@ -1,4 +1,4 @@
-"""Makes `documents`: asks the sources, reads what is new, and says what stands."""
+"""Makes `pages` and `documents`: asks the sources, reads what is new, and says what stands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from curate.engine.plan import PlannedTable
 from curate.engine.read import Reader, extract_options, read_loader, read_missing
 from curate.engine.session import Session, verdict_digest
 from curate.engine.standing import with_kept_columns
-from curate.lake.digest import digest_json, digest_rows
+from curate.lake.digest import content_digest, digest_json, digest_rows
 from curate.lake.runs import Head
 from curate.sources.readers import kind_of, reader_fingerprint
 from schemas.report import Failure, Reason, TableReport
@@ -23,14 +23,27 @@ _ONE_DOCUMENT = {"html", "markdown", "text"}  # kinds of file whose path is the 
 _COLUMNS = ("title", "author", "date", "declared_language", "chars", "digest", "extra")
 
 
-def make_documents(session: Session) -> Head:
-    """Fetch, read, judge and publish."""
+def make_pages(session: Session) -> Head:
+    """Ask every source what is there, and publish its answers."""
     base = session.lake.head()
-    fetches, pages_report = fetch_sources(session)
-    session.report.tables.append(pages_report)
-    session.progress.finish(pages_report)
+    fetches, report = fetch_sources(session)
+    there = standing_pages(fetches.scan(), session.plan.recipe.sources)
+    return session.publish(
+        base,
+        "pages",
+        pins={"fetches": fetches.version},
+        fingerprints={},
+        digests={"pages": content_digest(there)},
+        reads=[],
+        report=report,
+    )
+
+
+def make_documents(session: Session) -> Head:
+    """Read what is new, judge what stands, and publish."""
+    base = session.lake.head()
     begun, report = time.perf_counter(), TableReport(table="documents")
-    table = session.plan.tables[0]
+    fetches, table = Fetches(session), session.plan.tables[0]
     fingerprint = documents_fingerprint(table)
     reader = Reader(session, table, fingerprint, report)
     for name, source in session.plan.recipe.sources.items():
@@ -40,8 +53,7 @@ def make_documents(session: Session) -> Head:
     read_missing(reader, pages)
     reader.finish()
     verdicts = _verdicts(session, table, reader, pages, report)
-    _publish(session, base, fetches, fingerprint, verdicts, report, begun)
-    return session.lake.head()
+    return _publish(session, base, fetches, fingerprint, verdicts, report, begun)
 
 
 def documents_fingerprint(table: PlannedTable) -> str:
@@ -180,14 +192,14 @@ def _publish(
     verdicts: pl.DataFrame,
     report: TableReport,
     begun: float,
-) -> None:
+) -> Head:
     state = session.lake.state(session.name, "verdicts/documents")
     pin = base.pins.get(session.key("verdicts/documents"))
     note_changes(report, state, pin, verdicts)
     version, written = state.replace_rows(verdicts, pin, "id")
     report.bytes_written += written
     report.seconds = time.perf_counter() - begun
-    session.publish(
+    return session.publish(
         base,
         "documents",
         pins={"fetches": fetches.version, "verdicts/documents": version},

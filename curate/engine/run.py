@@ -6,51 +6,59 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from curate.engine.corpus import make_corpus
 from curate.engine.deduplicate import make_deduplicated
-from curate.engine.documents import make_documents
+from curate.engine.documents import make_documents, make_pages
 from curate.engine.measure import make_measured
-from curate.engine.plan import Plan, make_plan
+from curate.engine.plan import Plan
 from curate.engine.progress import Progress
 from curate.engine.session import Session
 from curate.engine.workers import Workers, raise_if_stopped
 from curate.lake.disk import disk_errors
 from curate.lake.lake import Lake
-from schemas.recipe import load_recipe
+from curate.lake.runs import Head
 from schemas.report import RunReport
 
 
-def make_table(session: Session, name: str) -> None:
-    """Make one table of the recipe from what stands before it, and publish it."""
-    table = session.plan.table(name)
-    if table.kind == "documents":
-        make_documents(session)
-    elif name == "corpus":
-        make_corpus(session)
-    elif table.kind == "deduplicated":
-        make_deduplicated(session, name)
-    else:
-        make_measured(session, name)
+def base_tables(plan: Plan) -> list[str]:
+    """The tables of a recipe up to `corpus`, in the order in which they are made."""
+    return ["pages", *(table.name for table in plan.tables)]
+
+
+def make_table(session: Session, name: str) -> Head:
+    """Make one table from what stands before it, and publish it."""
+    if name == "pages":
+        return make_pages(session)
+    if name == "documents":
+        return make_documents(session)
+    if name == "corpus":
+        return make_corpus(session)
+    if session.plan.table(name).kind == "deduplicated":
+        return make_deduplicated(session, name)
+    return make_measured(session, name)
 
 
 def run_tables(
     plan: Plan,
     lake: str | Path,
     *,
+    tables: Sequence[str] = (),
+    make: Callable[[Session, str], object] = make_table,
     limit: int = 0,
     workers: int | None = None,
     progress: Progress | None = None,
     wait: bool = True,
     then: Callable[[Session], None] | None = None,
 ) -> RunReport:
-    """Make every table of a recipe up to `corpus` in a lake; what is there already is not done again.
+    """Make tables of a recipe in a lake (all up to `corpus` if none are named); what is there is not done again.
 
-    `limit` takes at most so many documents of each source; `then` goes on in the same session, with the
-    lake still held. Where another process runs the same name, this one waits (or fails, with
+    A table that fails a blocking check is the last that is made: the report tells. `make` makes a table by
+    name; `limit` takes at most so many documents of each source; `then` goes on in the same session, with
+    the lake still held. Where another process runs the same name, this one waits (or fails, with
     `wait=False`).
 
     Raises:
@@ -61,9 +69,11 @@ def run_tables(
         compiled_kernels(),
         session_of(plan, lake, limit=limit, workers=workers, progress=progress, wait=wait) as session,
     ):
-        for table in plan.tables:
-            make_table(session, table.name)
-        if then is not None:
+        for name in tables or base_tables(plan):
+            make(session, name)
+            if session.report.blocked():
+                break
+        if then is not None and not session.report.blocked():
             then(session)
     session.report.seconds = time.perf_counter() - begun
     return session.report
@@ -102,11 +112,6 @@ def _told_once(progress: Progress) -> Callable[[str], None]:
             progress.say(f"{held} This run waits for it.")
 
     return waiting
-
-
-def open_session(recipe: str | Path, lake: str | Path) -> AbstractContextManager[Session]:
-    """A session for making single tables of a recipe."""
-    return session_of(make_plan(load_recipe(recipe)), lake)
 
 
 @contextmanager

@@ -120,6 +120,7 @@ def _vacuum_state(lake: Lake, name: str, kept: list[Head]) -> int:
 
 def _drop_indexes(lake: Lake, name: str, kept: list[Head]) -> int:
     live = {row.live[name] for row in kept if name in row.live}
+    live |= {row.fingerprints.get(f"{name}/index_candidate", "") for row in kept}
     newest = sorted(
         (lake.root / name / "indexes").glob("*/manifest.json"), key=lambda file: file.stat().st_mtime
     )

@@ -11,7 +11,7 @@ from curate.reports.numbers import duration, plural, share
 from curate.reports.printable import printable
 from schemas.report import TableReport
 
-_UNITS = {"pages": "page", "chunks": "doc", "vectors": "chunk", "index": "chunk"}
+_UNITS = {"pages": "page", "chunks": "doc", "vectors": "chunk", "index_candidate": "chunk", "index_live": "chunk"}
 _WINDOW = 60.0  # seconds that a rate looks back
 _TELLING = 0.5  # seconds before a rate says anything
 _SILENCE, _STEP, _LEAST = 30.0, 0.1, 2.0
