@@ -21,7 +21,7 @@ check: .venv/.installed
 	$(BIN)/pytest -n 2 --dist loadfile
 
 ci: .venv/.installed
-	$(BIN)/pytest -n 2 --dist loadfile -m "slow and not gpu" tests/test_kill.py tests/test_crawl.py tests/test_crawl_hostile.py tests/test_embedder.py
+	$(BIN)/pytest -n 2 --dist loadfile -m "slow and not gpu"
 
 docs: .venv/.installed
 	$(BIN)/python docs/make_reference.py
