@@ -8,6 +8,7 @@ import pytest
 from curate.engine.explain import explain
 from curate.engine.plan import make_plan
 from curate.engine.preview import preview
+from curate.engine.progress import Progress
 from curate.lake.lake import Lake
 from schemas.errors import CurateError
 from schemas.recipe import load_recipe
@@ -264,3 +265,17 @@ def test_every_text_is_tokenized_once(tmp_path):
     assert (ids["ids"].list.len() == ids["count"]).all()
     assert ids["count"].sum() == report.counts["tokens"]
     assert run(recipe, then=make_tokens).table("tokens").measured == 0
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again_by_the_next_run(tmp_path):
+    recipe = make_recipe(tmp_path)
+    file = tmp_path / "docs.jsonl"
+
+    class Meddler(Progress):
+        def start(self, table, total=0):
+            if table == "documents":  # it was looked at, and is not read yet
+                write_jsonl(file, documents(12))
+
+    report = run(recipe, progress=Meddler())
+    assert "changed while it was read" in report.table("documents").failures[0].message
+    assert run(recipe).table("documents").rows == 12

@@ -115,3 +115,16 @@ def test_a_rule_edits_no_fingerprint_and_an_option_does(tmp_path):
     plain = fingerprint("")
     assert fingerprint('[filtered.length]\ndrop.too_short = "words < 99"\n') == plain
     assert fingerprint("[filtered.langid]\nmax_chars = 77\n") != plain
+
+
+def test_a_path_in_an_option_is_relative_to_the_recipe_and_not_in_the_fingerprint(tmp_path, monkeypatch):
+    from curate.models.opening import LID_176
+
+    plans = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        folder.mkdir()
+        (folder / "own.ftz").write_bytes(LID_176.read_bytes())
+        (folder / "curate.toml").write_text(f'{BASE}[filtered.langid]\nmodel = "own.ftz"\n')
+        plans.append(make_plan(load_recipe(folder / "curate.toml")))
+    assert plans[0].table("filtered").steps[0].options.model == str(tmp_path / "one" / "own.ftz")
+    assert plans[0].table("filtered").fingerprint == plans[1].table("filtered").fingerprint

@@ -84,11 +84,11 @@ def last_answers(fetches: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def standing_pages(fetches: pl.LazyFrame, sources: dict[str, Source]) -> pl.DataFrame:
-    """What is there, within the scope of the recipe as it is now: source, url, page."""
+    """What is there, within the scope of the recipe as it is now: source, url, page, etag."""
     there = (
         last_answers(fetches)
         .filter(pl.col("status").is_in(_THERE) & (pl.col("page") != ""))
-        .select("source", "url", "page")
+        .select("source", "url", "page", "etag")
     )
     parts = []
     for name, source in sources.items():
@@ -201,8 +201,7 @@ def _file_row(
     source: str, path: str, file: Path, how: str, last: dict[str, Any] | None
 ) -> dict[str, Any] | None:
     try:
-        stat = file.stat()
-        etag = f"{stat.st_size}-{stat.st_mtime_ns}-{how}"
+        etag = f"{file_state(file)}-{how}"
         if last and last["status"] in _THERE and last["etag"] == etag:
             return None
         with file.open("rb") as opened:
@@ -211,6 +210,12 @@ def _file_row(
         return _row(source, path, STATUS_NONE, error=error.strerror or str(error))
     same = last is not None and last["page"] == page and last["status"] in _THERE
     return _row(source, path, 304 if same else 200, page=page, etag=etag)
+
+
+def file_state(file: Path) -> str:
+    """Size and time of change: what tells that a file may have other content."""
+    stat = file.stat()
+    return f"{stat.st_size}-{stat.st_mtime_ns}"
 
 
 def _row(

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -16,7 +17,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from curate.engine.rules import Rule, read_rule
-from curate.engine.stage import Options, Stage, find_stage, stage_names
+from curate.engine.stage import BESIDE_RECIPE, Options, Stage, find_stage, stage_names
 from curate.lake.digest import digest_json
 from schemas.errors import RecipeError, RuleError, did_you_mean
 from schemas.recipe import Recipe, Step
@@ -195,6 +196,9 @@ def _planned(recipe: Recipe, table: str, step: Step, plan: Plan, before: tuple[S
         raise RecipeError(
             f"{where} {key} = {fault['input']!r}: {fault['msg'].removeprefix('Value error, ')}.", hint=hint
         ) from None
+    paths = {name: getattr(options, name) for name in _paths(model)}
+    found = {name: str(recipe.folder / Path(path).expanduser()) for name, path in paths.items() if path}
+    options = options.model_copy(update=found)
     schema = _rule_schema(plan, table, step, stage, before)
     return PlannedStep(
         step.name,
@@ -202,6 +206,11 @@ def _planned(recipe: Recipe, table: str, step: Step, plan: Plan, before: tuple[S
         options,
         {reason: _rule(sql, schema, f"{where} drop.{reason}") for reason, sql in step.drop.items()},
     )
+
+
+def _paths(model: type[Options]) -> set[str]:
+    """The options that name a file: what they stand for is in a fingerprint, not where it lies."""
+    return {name for name, field in model.model_fields.items() if BESIDE_RECIPE in field.metadata}
 
 
 def _stage(table: str, step: Step, where: str) -> tuple[type[Options], Stage | None]:
@@ -266,7 +275,7 @@ def _step_fingerprint(step: PlannedStep) -> dict[str, Any]:
         "name": step.name,
         "stage": stage.name,
         "version": stage.version,
-        "options": step.options.model_dump(),
+        "options": step.options.model_dump(exclude=_paths(type(step.options))),
         "models": list(models),
         "libraries": library_versions(stage.libraries),
     }

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.engine.fetch import file_state
 from curate.engine.plan import PlannedTable
 from curate.engine.session import Session
 from curate.engine.workers import raise_if_stopped
@@ -30,6 +31,7 @@ from schemas.tables import RECORD_SCHEMA, TABLES
 _DOCUMENTS, _RECORDS = TABLES["documents"].schema, TABLES["records"].schema
 _NOTHING = pa.RecordBatch.from_pylist([], RECORD_SCHEMA)
 _FLUSH_PAGES, _FLUSH_SECONDS = 500, 10.0
+_CHANGED = "It changed while it was read; the next run reads it again."
 _AGAIN = (
     "error:timeout",
     "error:memory",
@@ -64,6 +66,11 @@ class Reader:
         complete = done.filter(pl.col("have") >= pl.col("slices")).select("page").collect()
         return pages.join(complete, on="page", how="anti")
 
+    def fault(self, page: str, message: str) -> None:
+        """A page that could not be read; the next run tries it again."""
+        if not any(fault["page"] == page for fault in self.faults):
+            self.faults.append({"page": page, "ordinal": 0, "reason": "error:read", "message": message})
+
     def commit(self, documents: Path | None, records: Path | None) -> None:
         """Commit the two files of one shard, documents first."""
         for file, appender in ((documents, self.into_documents), (records, self.into_records)):
@@ -80,7 +87,7 @@ class Reader:
 
 
 def read_missing(reader: Reader, pages: pl.DataFrame) -> None:
-    """Read every standing page that was not read yet; pages has source, url, page."""
+    """Read every standing page that was not read yet; pages has source, url, page, etag."""
     session = reader.session
     missing = reader.missing(pages).unique("page", keep="first", maintain_order=True)
     reader.report.reused = len(pages) - len(missing)
@@ -125,7 +132,11 @@ def _read_files(reader: Reader, source: Source, pages: pl.DataFrame) -> None:
             for number, part in enumerate(slices)
         ]
     done: dict[str, int] = {}
+    states = {row["page"]: (base / row["url"], row["etag"]) for row in others}
     for result in reader.session.workers.map("curate.engine.read:read_slice_task", tasks):
+        if _changed(*states[result["page"]]):
+            reader.fault(result["page"], _CHANGED)
+            continue
         reader.commit(Path(result["documents"]) if result["rows"] else None, Path(result["records"]))
         done[result["page"]] = done.get(result["page"], 0) + 1
         reader.session.progress.advance(
@@ -139,12 +150,22 @@ def _local_pages(
     """Bodies of local HTML files; one that is gone since it was looked at is a fault of this run."""
     for row in rows:
         try:
-            yield row["page"], (base / row["url"]).read_bytes(), "text/html", ""
+            body = (base / row["url"]).read_bytes()
         except OSError as error:
-            message = error.strerror or str(error)
-            reader.faults.append(
-                {"page": row["page"], "ordinal": 0, "reason": "error:read", "message": message}
-            )
+            reader.fault(row["page"], error.strerror or str(error))
+            continue
+        if _changed(base / row["url"], row["etag"]):
+            reader.fault(row["page"], _CHANGED)
+        else:
+            yield row["page"], body, "text/html", ""
+
+
+def _changed(file: Path, etag: str) -> bool:
+    """Whether a file is another than the one that was looked at: its page would be keyed wrongly."""
+    try:
+        return not etag.startswith(file_state(file) + "-")
+    except OSError:
+        return True
 
 
 def _slice_task(

@@ -30,6 +30,8 @@ from schemas.errors import RecipeError, did_you_mean
 
 T = TypeVar("T")
 
+BESIDE_RECIPE = "path, relative to the recipe"  # Annotated[str, BESIDE_RECIPE]: an option that names a file
+
 
 class Options(BaseModel):
     """Base of every stage's options: unknown keys are errors, values do not change."""

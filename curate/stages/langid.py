@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import pyarrow as pa
 from pydantic import Field
 
-from curate.engine.stage import Batch, Measured, Options, stage
+from curate.engine.stage import BESIDE_RECIPE, Batch, Measured, Options, stage
 from curate.models.opening import LID_176, model_digest, open_model
 
 _DECIMALS = 5  # platforms differ in the seventh
@@ -17,7 +18,7 @@ _PREFIX = "__label__"
 class LangidOptions(Options):
     """Which model, and how much of a text it reads."""
 
-    model: str | None = Field(
+    model: Annotated[str | None, BESIDE_RECIPE] = Field(
         None, description="path of a fastText model; without it the packaged lid.176.ftz"
     )
     max_chars: int = Field(
