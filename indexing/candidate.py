@@ -11,7 +11,7 @@ from curate.engine.corpus import corpus_rows
 from curate.engine.session import Session
 from curate.lake.runs import Head
 from indexing.gates import refuse_failed
-from indexing.manifest import read_manifest
+from indexing.manifest import MANIFEST, read_manifest
 from indexing.tables import chunk_table, cut_chunks, recipe_embedder, standing_vectors
 from indexing.version import build_version
 from schemas.errors import IndexingError
@@ -36,7 +36,7 @@ def make_candidate(session: Session) -> Head:
     session.progress.start("index_candidate", len(passages))
     folder = session.lake.root / session.name / "indexes"
     live = base.live.get(session.name, "")
-    there = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    there = {path.name for path in session.lake.folders(folder, MANIFEST)}
     vectors = session.lake.content("vectors", embedder.fingerprint)
     info = build_version(
         folder,
@@ -44,10 +44,11 @@ def make_candidate(session: Session) -> Head:
         standing_vectors(vectors, passages.get_column("embed_key"), embedder.dimension),
         embedder=embedder,
         options=options,
-        corpus_version=str(base.pins[session.key("corpus")]),
+        corpus_version=base.corpus_version(session.name),
         documents=corpus.get_column("id").to_arrow().cast(pa.string()),
-        live=folder / live if live else None,
+        live=session.lake.bring(folder / live) if live else None,
     )
+    session.lake.keep(info.path, MANIFEST)
     report.checks = info.checks
     if info.version not in there:
         report.measured = len(passages)
@@ -77,7 +78,7 @@ def make_live(session: Session) -> Head:
     if not version:  # of an empty corpus
         session.report.tables.append(report)
         return base
-    folder = session.lake.root / session.name / "indexes" / version
+    folder = session.lake.bring(session.lake.root / session.name / "indexes" / version)
     refuse_failed(folder)
     before = base.live.get(session.name, "")
     session.report.live = version

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from curate.lake.lake import Lake
 from indexing.gates import refuse_failed
-from indexing.manifest import read_manifest
+from indexing.manifest import MANIFEST, read_manifest
 from schemas.checks import Check
 from schemas.errors import IndexingError, did_you_mean
 
@@ -42,7 +42,7 @@ def live_version(lake: str | Path, name: str) -> Path:
         raise IndexingError(
             f"{name} has no live index.", hint="curate run builds one, if the recipe has [index]."
         )
-    return home.root / name / "indexes" / live
+    return home.bring(home.root / name / "indexes" / live)
 
 
 def versions(lake: str | Path, name: str) -> list[IndexVersion]:
@@ -50,9 +50,7 @@ def versions(lake: str | Path, name: str) -> list[IndexVersion]:
     home = Lake(lake)
     name = home.require(name)
     live = home.head().live.get(name, "")
-    manifests = [
-        read_manifest(file.parent) for file in (home.root / name / "indexes").glob("[!.]*/manifest.json")
-    ]
+    manifests = [read_manifest(folder) for folder in home.folders(home.root / name / "indexes", MANIFEST)]
     found = [
         IndexVersion(
             m.version, m.created, m.chunks, m.documents, m.corpus_version, m.version == live, list(m.checks)
@@ -71,8 +69,8 @@ def promote(lake: str | Path, name: str, version: str, *, kind: str = "promote")
     home = Lake(lake)
     name = home.require(name)
     folder = home.root / name / "indexes"
-    if not (folder / version / "manifest.json").is_file():
-        known = [path.parent.name for path in folder.glob("[!.]*/manifest.json")]
+    known = [path.name for path in home.folders(folder, MANIFEST)]
+    if version not in known:
         raise IndexingError(f"{name} has no index version {version}.", hint=did_you_mean(version, known))
     refuse_failed(folder / version)
     base = home.head()
@@ -99,8 +97,9 @@ def rollback(lake: str | Path, name: str) -> str:
     home = Lake(lake)
     name = home.require(name)
     live = home.head().live.get(name, "")
+    kept = {folder.name for folder in home.folders(home.root / name / "indexes", MANIFEST)}
     for seq in range(home.head().seq - 1, 0, -1):
         before = home.runs.at(seq).live.get(name, "")
-        if before and before != live and (home.root / name / "indexes" / before).is_dir():
+        if before and before != live and before in kept:
             return promote(lake, name, before, kind="rollback")
     raise IndexingError(f"{name} has no earlier index.", hint="curate index list shows the versions.")

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
+
+from curate.cache import cache_folder
 
 V = TypeVar("V", str, float)
 _Known = dict[str, Any]
@@ -20,7 +21,7 @@ class Remembered:
     """A mapping from text to text or number that outlives the process."""
 
     def __init__(self, subject: str) -> None:
-        base = Path(os.environ.get("CURATE_CACHE") or Path.home() / ".cache" / "curate")
+        base = cache_folder()
         self._file = base / "indexing" / f"{subject}.json"
 
     def get(self, key: str, find: Callable[[], V]) -> V:

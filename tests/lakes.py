@@ -80,7 +80,7 @@ def run_whole(recipe: Path, lake: Path | None = None, **options):
     from indexing.way import make_table, tables_of
 
     tables = [table for table in tables_of(load_recipe(recipe)) if table != "finetune"]
-    return run(recipe, lake, tables=tables, make=make_table, **options)
+    return run(recipe, lake, **{"tables": tables, "make": make_table, **options})
 
 
 def digests(lake: Path) -> dict[str, str]:

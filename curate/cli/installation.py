@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from curate.cache import cache_folder
 from curate.reports.numbers import size
 
 _HOME = Path(__file__).resolve().parents[2]  # where curate, schemas and indexing lie side by side
@@ -124,7 +125,7 @@ def _device() -> Finding:
 
 
 def _cache() -> Finding:
-    folder = Path(os.environ.get("CURATE_CACHE") or Path.home() / ".cache" / "curate")
+    folder = cache_folder()
     used = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     probe = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(probe, os.W_OK):

@@ -31,6 +31,7 @@ def run(
     """
     from curate.engine.plan import make_plan
     from curate.engine.run import run_tables
+    from curate.lake.lake import open_lake
     from curate.reports.html import write_report
     from curate.reports.samples import corpus_samples
     from indexing.way import check_way, make_table, tables_of
@@ -42,7 +43,9 @@ def run(
     report = run_tables(
         plan, lake, tables=tables, make=make_table, limit=limit, workers=workers, progress=progress
     )
-    page = Path(lake).resolve() / plan.recipe.name / "reports" / f"{report.run}.html"
+    home = open_lake(lake)
+    page = home.root / plan.recipe.name / "reports" / f"{report.run}.html"
     report.report_path = str(page)
     write_report(report, corpus_samples(lake, plan.recipe.name), page)
+    home.keep_file(page)
     return report

@@ -23,7 +23,7 @@ from curate.engine.session import Session
 from curate.engine.shard import write_plan
 from curate.engine.workers import STOP, raise_if_stopped
 from curate.lake.content import new_file
-from curate.lake.delta import ConflictError, commit, create_table, file_names, open_table
+from curate.lake.delta import ConflictError, commit, create_table, local_files, open_table
 from curate.lake.digest import digest_json
 from curate.lake.parquet import write_parquet
 from curate.sources.crawl import CrawlEnd, CrawlEvent, CrawlJob, Shard, crawl
@@ -48,7 +48,7 @@ class Fetches:
     def scan(self, version: int | None = None) -> pl.LazyFrame:
         """All answers, or those that a version holds."""
         table = open_table(self.folder, version)
-        files = sorted(str(self.folder / name) for name in file_names(table)) if table else []
+        files = local_files(table, self.folder) if table else []
         return pl.scan_parquet(files, glob=False) if files else pl.DataFrame(self.schema.empty_table()).lazy()
 
     def append_file(self, file: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import hashlib
+import json
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -11,21 +12,46 @@ import pyarrow.parquet as pq
 
 from curate.lake.delta import file_names, open_table
 from curate.lake.lake import Lake
+from curate.lake.mirror import mirror_of
 from curate.lake.runs import Head
 from schemas.checks import Check
 from schemas.errors import LakeError
 
 
 def verify(lake: str | Path) -> list[Check]:
-    """Read every file that the newest version pins, to its last page; one check per table."""
+    """Read every file that the newest version pins, to its last page; one check per table.
+
+    Where the newest row of `runs` is damaged, nothing tells what else must be there: then that is the only check.
+    """
     home = Lake(lake)
-    head = home.head()
     checks = [_verify_folder("runs", home.root / "runs", None)]
+    try:
+        head = home.head()
+    except LakeError:
+        return checks
     checks += [_verify_folder(key, home.root / key, pin) for key, pin in sorted(head.pins.items())]
-    for folder in sorted((home.root / "content").glob("*/*")):
+    for folder in home.content_folders():
         if folder.name in _fingerprints([head]) | {"bodies"}:
             checks.append(_verify_folder(f"content/{folder.parent.name}/{folder.name}", folder, None))
-    return checks
+    exports = [key for key in sorted(head.fingerprints) if key.split("/")[1] == "exports"]
+    return checks + [_verify_export(home, key, head.fingerprints[key]) for key in exports]
+
+
+def _verify_export(lake: Lake, key: str, version: str) -> Check:
+    """Every file of an export has the hash that its card names."""
+    folder, size = lake.root / key / version, 0
+    try:
+        files = json.loads((lake.bring(folder) / "card.json").read_text("utf-8"))["files"]
+        for file in files:
+            with (folder / file["path"]).open("rb") as opened:
+                if hashlib.file_digest(opened, "sha256").hexdigest() != file["sha256"]:
+                    message = f"{version}/{file['path']}: another hash than in its card"
+                    return Check(name=key, passed=False, severity="blocking", message=message)
+            size += file["bytes"]
+    except (OSError, ValueError, KeyError) as error:
+        message = f"{version}: {type(error).__name__}: {str(error).splitlines()[0]}"
+        return Check(name=key, passed=False, severity="blocking", message=message)
+    return Check(name=key, passed=True, numbers={"files": len(files), "bytes": size})
 
 
 def _verify_folder(name: str, folder: Path, version: int | None) -> Check:
@@ -37,8 +63,11 @@ def _verify_folder(name: str, folder: Path, version: int | None) -> Check:
     if table is None:
         return Check(name=name, passed=False, severity="blocking", message="the table is missing")
     rows = size = 0
+    mirror = mirror_of(folder)
     for file in sorted(file_names(table)):
         try:
+            if mirror is not None:
+                mirror.refresh([folder / file])
             parquet = pq.ParquetFile(folder / file, page_checksum_verification=True)
             rows += sum(len(batch) for batch in parquet.iter_batches(batch_size=1000))
             size += (folder / file).stat().st_size
@@ -58,23 +87,24 @@ def gc(lake: str | Path, keep: int = 10) -> dict[str, int]:
         LakeError: a run is active.
     """
     home = Lake(lake)
-    before = _size(home.root)
+    before = home.size()
     kept = _kept_rows(home, keep)
     wanted = _fingerprints(kept) | {"bodies"}
     folders = files = 0
     with ExitStack() as locks:
         for name in home.names():
             locks.enter_context(home.lock(name))
-        for folder in (home.root / "content").glob("*/*"):
+        for folder in home.content_folders():
             if folder.name in wanted:
                 files += _vacuum(folder, None)
             else:
-                shutil.rmtree(folder)
+                home.drop(folder)
                 folders += 1
         for name in home.names():
             files += _vacuum_state(home, name, kept)
-            folders += _drop_indexes(home, name, kept)
-    return {"bytes_before": before, "bytes_after": _size(home.root), "folders": folders, "files": files}
+            folders += _drop_indexes(home, name, kept) + _drop_exports(home, name, kept)
+    home.forget()
+    return {"bytes_before": before, "bytes_after": home.size(), "folders": folders, "files": files}
 
 
 def _kept_rows(lake: Lake, keep: int) -> list[Head]:
@@ -119,20 +149,31 @@ def _vacuum_state(lake: Lake, name: str, kept: list[Head]) -> int:
 
 
 def _drop_indexes(lake: Lake, name: str, kept: list[Head]) -> int:
-    live = {row.live[name] for row in kept if name in row.live}
-    live |= {row.fingerprints.get(f"{name}/index_candidate", "") for row in kept}
-    newest = sorted(
-        (lake.root / name / "indexes").glob("*/manifest.json"), key=lambda file: file.stat().st_mtime
-    )
-    wanted = live | {file.parent.name for file in newest[-1:]}
-    dropped = [file.parent for file in newest if file.parent.name not in wanted]
+    wanted = {row.live.get(name, "") for row in kept}
+    wanted |= {row.fingerprints.get(f"{name}/index_candidate", "") for row in kept}
+    dropped = [
+        folder
+        for folder in lake.folders(lake.root / name / "indexes", "manifest.json")
+        if folder.name not in wanted
+    ]
     for folder in dropped:
-        shutil.rmtree(folder)
+        lake.drop(folder)
     return len(dropped)
 
 
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+def _drop_exports(lake: Lake, name: str, kept: list[Head]) -> int:
+    """Exports that no kept row names, and what killed processes left of others."""
+    folder = lake.root / name / "exports"
+    dropped = list(folder.glob("*/.tmp-*"))
+    for key in lake.head().fingerprints:
+        if key.startswith(f"{name}/exports/"):
+            wanted = {row.fingerprints.get(key, "") for row in kept}
+            dropped += [
+                made for made in lake.folders(lake.root / key, "card.json") if made.name not in wanted
+            ]
+    for export in dropped:
+        lake.drop(export)
+    return len(dropped)
 
 
 def rollback(lake: str | Path, name: str, seq: int) -> Head:
@@ -144,12 +185,12 @@ def rollback(lake: str | Path, name: str, seq: int) -> Head:
     home = Lake(lake)
     name = home.require(name)
     base, old = home.head(), home.runs.at(seq)
-    mine = [key for key in {*old.pins, *old.fingerprints} if key.startswith(f"{name}/")]
+    mine = [key for key in {*old.pins, *old.fingerprints, *old.digests} if key.startswith(f"{name}/")]
     if not mine:
         raise LakeError(f"Version {seq} holds nothing of {name}.", hint="curate log shows the versions.")
     for key in mine:
         table = open_table(home.root / key, old.pins[key]) if key in old.pins else None
-        if table is not None and not all((home.root / key / file).exists() for file in file_names(table)):
+        if table is not None and not file_names(table) <= home.file_names(home.root / key):
             raise LakeError(
                 f"Version {seq} of {key} is gone.", hint="curate lake gc took it; choose a newer one."
             )

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.lake.delta import ConflictError, commit, create_table, file_names, open_table
+from curate.lake.delta import ConflictError, commit, create_table, file_names, local_files, open_table
 from curate.lake.parquet import write_parquet
 
 _SMALL, _MERGED = 16 * 2**20, 128 * 2**20  # bytes: files below are merged, up to this size
@@ -35,7 +35,7 @@ class Content:
     def files(self) -> list[str]:
         """Absolute paths of all files that stand."""
         table = open_table(self.folder)
-        return sorted(str(self.folder / name) for name in file_names(table)) if table else []
+        return [str(file) for file in local_files(table, self.folder)] if table else []
 
     def scan(self) -> pl.LazyFrame:
         """All rows, lazily."""
@@ -47,6 +47,11 @@ class Content:
     def keys(self) -> pl.Series:
         """The keys that stand, each once."""
         return self.scan().select("key").unique().collect().get_column("key")
+
+    def rows(self) -> int:
+        """How many rows stand, as the log counts them: no file is read."""
+        table = open_table(self.folder)
+        return int(table.count()) if table else 0
 
     def places(self) -> pl.DataFrame:
         """Where each row lies: key, file, and its row number in the file."""
@@ -65,9 +70,7 @@ class Content:
         table = open_table(self.folder)
         if table is None:
             return
-        sizes = sorted(
-            (path.stat().st_size, path.name) for path in (self.folder / name for name in file_names(table))
-        )
+        sizes = sorted((path.stat().st_size, path.name) for path in local_files(table, self.folder))
         small, total = [], 0
         for size, name in sizes:
             if size > _SMALL or total + size > _MERGED:
@@ -121,7 +124,10 @@ class Appender:
 
     def _see_others(self) -> None:
         """Keys in files that others committed since the look-up."""
-        for name in file_names(self.table) - self.seen:
+        others = file_names(self.table) - self.seen
+        if others:
+            local_files(self.table, self.content.folder)
+        for name in others:
             self.seen.add(name)
             self.added.append(self._keys(self.content.folder / name))
 

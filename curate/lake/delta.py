@@ -17,6 +17,7 @@ from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
+from curate.lake.mirror import mirror_of
 from schemas.errors import LakeError
 
 # Old versions stay readable for as long as their files do: ten years of log.
@@ -29,11 +30,16 @@ class ConflictError(Exception):
 
 def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:
     """The table at a version (newest by default), or None where none stands."""
+    mirror = mirror_of(folder)
     try:
+        if mirror is not None:
+            return DeltaTable(mirror.url_of(folder), version=version, storage_options=mirror.delta_options)
         return DeltaTable(str(folder), version=version) if (folder / "_delta_log").is_dir() else None
     except TableNotFoundError:
         return None
     except Exception as error:
+        if mirror is not None:
+            raise mirror.error(error) from None
         raise LakeError(
             f"The table {folder} cannot be opened: {error}", hint="curate lake verify tells what is damaged."
         ) from error
@@ -45,10 +51,15 @@ def create_table(folder: Path, schema: pa.Schema) -> DeltaTable:
     if table is not None:
         return table
     folder.mkdir(parents=True, exist_ok=True)
+    mirror = mirror_of(folder)
     # Delta knows one kind of string; the files may hold either.
     with suppress(CommitFailedError):  # another process made it first
         DeltaTable.create(
-            str(folder), schema=_delta_schema(schema), mode="ignore", configuration=_CONFIGURATION
+            mirror.url_of(folder) if mirror else str(folder),
+            schema=plain_schema(schema),
+            mode="ignore",
+            configuration=_CONFIGURATION,
+            storage_options=mirror.delta_options if mirror else None,
         )
     created = open_table(folder)
     if created is None:
@@ -61,7 +72,7 @@ def create_table(folder: Path, schema: pa.Schema) -> DeltaTable:
 def widen(table: DeltaTable, schema: pa.Schema) -> None:
     """Add the columns of `schema` that a table does not have; older files read as NULL there."""
     have = set(pa.schema(table.schema().to_arrow()).names)
-    more = [field for field in _delta_schema(schema) if field.name not in have]
+    more = [field for field in plain_schema(schema) if field.name not in have]
     if more:
         table.alter.add_columns(Schema.from_arrow(pa.schema(more)).fields)
         table.update_incremental()
@@ -70,6 +81,15 @@ def widen(table: DeltaTable, schema: pa.Schema) -> None:
 def file_names(table: DeltaTable) -> set[str]:
     """Names of the files of this version, relative to the table's folder."""
     return {Path(uri.removeprefix("file://")).name for uri in table.file_uris()}
+
+
+def local_files(table: DeltaTable, folder: Path) -> list[Path]:
+    """The files of this version, sorted; those of an object store are brought here."""
+    files = [folder / name for name in sorted(file_names(table))]
+    mirror = mirror_of(folder)
+    if mirror is not None:
+        mirror.fetch(files)
+    return files
 
 
 def commit(
@@ -86,6 +106,9 @@ def commit(
     actions: list[AddAction | RemoveAction] = [
         _add(table, folder / name, data_change) for name in sorted(add)
     ]
+    mirror = mirror_of(folder)
+    if mirror is not None:
+        mirror.send(folder / name for name in sorted(add))
     now = int(time.time() * 1000)
     actions += [RemoveAction(name, data_change, now, None, {}) for name in sorted(remove)]
     made: int = table.version() + 1
@@ -103,7 +126,7 @@ def commit(
 
 
 def _add(table: DeltaTable, path: Path, data_change: bool) -> AddAction:
-    found, wanted = _delta_schema(pq.read_schema(path)), pa.schema(table.schema().to_arrow())
+    found, wanted = plain_schema(pq.read_schema(path)), pa.schema(table.schema().to_arrow())
     # A table may have columns that its older files lack (widen), never a file one that the table lacks.
     types = {field.name: _plain(field.type) for field in wanted}
     if any(types.get(field.name) != _plain(field.type) for field in found):
@@ -116,7 +139,8 @@ def _add(table: DeltaTable, path: Path, data_change: bool) -> AddAction:
     return AddAction(path.name, stat.st_size, {}, int(stat.st_mtime * 1000), data_change, stats)
 
 
-def _delta_schema(schema: pa.Schema) -> pa.Schema:
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """Columns with the types that Delta and Parquet tell apart: two schemas are alike if these are equal."""
     return pa.schema([pa.field(field.name, _plain(field.type)) for field in schema])
 
 

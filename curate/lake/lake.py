@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ import polars as pl
 import pyarrow as pa
 
 from curate.lake.content import Content
+from curate.lake.delta import open_table
+from curate.lake.mirror import is_url, open_mirror
 from curate.lake.runs import Head, Runs
 from curate.lake.state import State
 from schemas.errors import LakeError, did_you_mean
@@ -24,14 +27,16 @@ _POLL = 0.1  # seconds
 
 
 class Lake:
-    """A lake at a folder.
+    """A lake at a folder, or at a prefix of an object store, of which `root` is the mirror.
 
     Raises:
-        LakeError: the folder is no lake, and `create` was not asked for.
+        LakeError: there is no lake, and `create` was not asked for.
     """
 
     def __init__(self, root: str | Path, *, create: bool = False) -> None:
-        self.root = Path(root).expanduser().resolve()
+        self.mirror = open_mirror(str(root)) if is_url(root) else None
+        self.place = self.mirror.url if self.mirror else str(Path(root).expanduser().resolve())
+        self.root = self.mirror.root if self.mirror else Path(self.place)
         self.runs = Runs(self.root / "runs")
         if create:
             try:
@@ -41,10 +46,75 @@ class Lake:
                     f"No lake can be made at {self.root}: {error.strerror}.",
                     hint="--lake FOLDER names another place.",
                 ) from None
-        elif not (self.root / "runs" / "_delta_log").is_dir():
+        elif not self._is_there():
             raise LakeError(
-                f"{self.root} holds no lake.", hint="curate run makes one; --lake FOLDER names another."
+                f"{self.place} holds no lake.", hint="curate run makes one; --lake FOLDER names another."
             )
+
+    def _is_there(self) -> bool:
+        if self.mirror is not None:
+            return open_table(self.root / "runs") is not None
+        return (self.root / "runs" / "_delta_log").is_dir()
+
+    def keep(self, folder: Path, last: str) -> None:
+        """Make a finished, immutable folder part of the lake; it is whole once the file `last` is there."""
+        if self.mirror is not None:
+            self.mirror.send_folder(folder, last)
+
+    def keep_file(self, file: Path) -> None:
+        """Make a finished file, such as a report, part of the lake."""
+        if self.mirror is not None:
+            self.mirror.send([file])
+
+    def bring(self, folder: Path) -> Path:
+        """A folder that was kept, to be read here."""
+        if self.mirror is not None:
+            self.mirror.fetch_folder(folder)
+        return folder
+
+    def folders(self, parent: Path, last: str) -> list[Path]:
+        """The folders below `parent` that were kept, each with its file `last` here."""
+        if self.mirror is not None:
+            found = self.mirror.files(parent)
+            self.mirror.fetch(file for file in found if file.name == last and file.parent.parent == parent)
+        return sorted(file.parent for file in parent.glob(f"[!.]*/{last}"))
+
+    def content_folders(self) -> list[Path]:
+        """Every folder content/TABLE/FINGERPRINT."""
+        content = self.root / "content"
+        if self.mirror is not None:
+            return sorted(
+                {
+                    content.joinpath(*file.relative_to(content).parts[:2])
+                    for file in self.mirror.files(content)
+                }
+            )
+        return sorted(content.glob("*/*"))
+
+    def file_names(self, folder: Path) -> set[str]:
+        """Names of all files that lie in a folder of the lake, needed or not."""
+        files = self.mirror.files(folder) if self.mirror is not None else folder.iterdir()
+        return {file.name for file in files if file.parent == folder}
+
+    def drop(self, folder: Path) -> None:
+        """Delete a folder."""
+        if self.mirror is not None:
+            self.mirror.delete(self.mirror.files(folder))
+        shutil.rmtree(folder, ignore_errors=self.mirror is not None)
+
+    def forget(self) -> None:
+        """Delete from the mirror of an object store what the store does not hold any more."""
+        if self.mirror is not None:
+            there = set(self.mirror.files(self.root))
+            for file in self.root.rglob("*.parquet"):
+                if file not in there:
+                    file.unlink()
+
+    def size(self) -> int:
+        """Bytes of all files."""
+        if self.mirror is not None:
+            return self.mirror.size()
+        return sum(file.stat().st_size for file in self.root.rglob("*") if file.is_file())
 
     def head(self) -> Head:
         """What stands."""

@@ -21,7 +21,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.lake.delta import ConflictError, commit, create_table, file_names, open_table
+from curate.lake.delta import ConflictError, commit, create_table, file_names, local_files, open_table
+from curate.lake.disk import disk_errors
+from curate.lake.mirror import mirror_of
 from curate.lake.parquet import write_parquet
 from schemas.errors import LakeError, MovedError
 from schemas.tables import FORMAT, TABLES
@@ -61,6 +63,10 @@ class Head:
     message: str = ""
     format: int = FORMAT
 
+    def corpus_version(self, name: str) -> str:
+        """What an index calls the corpus that it was made of: the digest of its rows; "" if there is none."""
+        return self.digests.get(f"{name}/corpus_rows", "")
+
 
 class Runs:
     """The log of a lake."""
@@ -87,10 +93,23 @@ class Runs:
                 return self._read(name)
         raise LakeError(f"The lake has no version {seq}.", hint="curate log shows the versions.")
 
+    def standing(self, head: Head, name: str, tables: Iterable[str]) -> dict[str, Head]:
+        """Table → the row that made it as it stands in `head`; nothing for tables that do not stand there."""
+        wanted = {table for table in tables if f"{name}/{table}" in head.digests}
+        found: dict[str, Head] = {}
+        log = open_table(self.folder) if wanted else None
+        for file in sorted(file_names(log) if log else (), reverse=True):
+            row = self._read(file)
+            if row.name == name and row.table in wanted - found.keys() and _made(row, head):
+                found[row.table] = row
+            if len(found) == len(wanted):
+                break
+        return found
+
     def log(self) -> pl.DataFrame:
         """All rows, oldest first; maps as JSON strings."""
         table = open_table(self.folder)
-        names = sorted(file_names(table)) if table else []
+        names = [file.name for file in local_files(table, self.folder)] if table else []
         rows = [vars(self._read(name)) for name in names]
         flat = [
             {key: json.dumps(value) if isinstance(value, dict) else value for key, value in row.items()}
@@ -147,7 +166,11 @@ class Runs:
             return merged
 
     def _read(self, name: str) -> Head:
-        row = pq.read_table(self.folder / name).to_pylist()[0]
+        mirror = mirror_of(self.folder)
+        if mirror is not None:
+            mirror.fetch([self.folder / name])
+        with disk_errors(self.folder.parent):
+            row = pq.read_table(self.folder / name).to_pylist()[0]
         if row["format"] > FORMAT:
             raise LakeError(
                 f"The lake has format {row['format']}; this curate reads up to {FORMAT}.",
@@ -164,6 +187,20 @@ class Runs:
         file = self.folder / f"{row.seq:09d}-{uuid.uuid4().hex[:8]}.parquet"
         write_parquet(pa.Table.from_pylist([values], schema=self.schema), self.schema, file)
         return file
+
+
+def _made(row: Head, head: Head) -> bool:
+    """Whether the table of a row stands in `head` as that row made it."""
+    own = (f"{row.name}/{row.table}", f"{row.name}/verdicts/{row.table}")
+    return all(
+        then.get(key) == now.get(key)
+        for then, now in (
+            (row.pins, head.pins),
+            (row.fingerprints, head.fingerprints),
+            (row.digests, head.digests),
+        )
+        for key in own
+    )
 
 
 def _over(head: dict[str, Any], row: dict[str, Any], made: Iterable[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate.lake.content import _polars_schema, new_file
-from curate.lake.delta import ConflictError, commit, create_table, file_names, open_table, widen
+from curate.lake.delta import ConflictError, commit, create_table, file_names, local_files, open_table, widen
 from curate.lake.parquet import write_parquet
 
 
@@ -26,12 +26,12 @@ class State:
     def files(self, pin: int | None) -> set[str]:
         """Names of the files at a pinned version; none where nothing was published yet."""
         table = open_table(self.folder, pin) if pin is not None else None
-        return file_names(table) if table is not None else set()
+        return {file.name for file in local_files(table, self.folder)} if table is not None else set()
 
     def scan(self, pin: int | None) -> pl.LazyFrame:
         """The rows at a pinned version, with the columns that the table had then."""
         table = open_table(self.folder, pin) if pin is not None else None
-        files = sorted(str(self.folder / name) for name in file_names(table)) if table is not None else []
+        files = local_files(table, self.folder) if table is not None else []
         if table is None or not files:
             return pl.DataFrame(schema=_polars_schema(self.schema)).lazy()
         schema = _polars_schema(pa.schema(table.schema().to_arrow()))

@@ -7,7 +7,6 @@ would be missed. So the cache folder's name is a hash of every kernel source.
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 import threading
 from collections.abc import Callable
@@ -17,6 +16,8 @@ from typing import Any, TypeVar
 import numba
 from numba.core import event
 
+from curate.cache import cache_folder
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 _ROOT = Path(__file__).resolve().parents[1]
 _PATIENCE = 5.0  # seconds of compiling before the user is told why nothing moves
@@ -25,10 +26,10 @@ _PATIENCE = 5.0  # seconds of compiling before the user is told why nothing move
 def _cache_folder() -> Path:
     """`~/.cache/curate/kernels/<hash>`, or the folder that CURATE_CACHE names."""
     digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
-    for file in sorted([*(_ROOT / "text").rglob("*.py"), *(_ROOT / "dedup").rglob("*.py")]):
+    packing = _ROOT / "export" / "packing.py"
+    for file in sorted([*(_ROOT / "text").rglob("*.py"), *(_ROOT / "dedup").rglob("*.py"), packing]):
         digest.update(file.read_bytes())
-    base = Path(os.environ.get("CURATE_CACHE") or Path.home() / ".cache" / "curate")
-    return base / "kernels" / digest.hexdigest()[:16]
+    return cache_folder() / "kernels" / digest.hexdigest()[:16]
 
 
 class _SaySlowCompile(event.Listener):  # type: ignore[misc]
