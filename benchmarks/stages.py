@@ -63,10 +63,10 @@ def _peers() -> dict[str, Peer]:
     from tokenizers import Tokenizer
 
     from curate.models.opening import LID_176, open_model
-    from curate.stages.tokenize import TokenizeOptions, _path
+    from curate.stages.tokenize import TokenizeOptions, tokenizer_path
 
     model = open_model(LID_176)
-    tokenizer = Tokenizer.from_file(str(_path(TokenizeOptions())))
+    tokenizer = Tokenizer.from_file(str(tokenizer_path(TokenizeOptions())))
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return {

@@ -7,7 +7,7 @@ recipe, which no model holds, are described here.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ from curate.cli.app import COMMANDS, FAMILIES, FAMILY_SUMMARY, GROUPS, make_app
 from curate.dedup.options import OPTIONS as CORPUS_STAGES
 from curate.engine.stage import Stage, find_stage, stage_names
 from curate.sources.extract import ExtractOptions
+from schemas.checks import CHECKS
+from schemas.export import EXPORTS, ExportOptions
 from schemas.index import IndexOptions
-from schemas.recipe import Source, packaged_recipes
+from schemas.recipe import Bounds, Source, packaged_recipes
 from schemas.tables import TABLES, Table
 
 FOLDER = Path(__file__).resolve().parent / "reference"
@@ -33,6 +35,8 @@ ROOT_KEYS = {
     "sources": "where documents come from, see `[sources.NAME]`; at least one",
     "tokens": "token ids of the corpus, see `[tokens.tokenize]`",
     "index": "the index, see `[index]`; without this table there is none",
+    "exports": "training sets, see `[exports.NAME]`",
+    "checks": "what share of its documents a table may keep, see `[checks.TABLE]`",
 }
 STEP_KEYS = {
     "drop.REASON": "a rule: documents for which this condition is true are dropped for this reason",
@@ -44,7 +48,13 @@ STEP_KEYS = {
 
 def pages() -> dict[str, str]:
     """File name → text of every reference page."""
-    made = {"cli.md": cli(), "recipes.md": recipes(), "stages.md": stages(), "tables.md": tables()}
+    made = {
+        "cli.md": cli(),
+        "recipes.md": recipes(),
+        "stages.md": stages(),
+        "tables.md": tables(),
+        "checks.md": checks(),
+    }
     return {name: f"{MADE}\n{text.rstrip()}\n" for name, text in made.items()}
 
 
@@ -112,12 +122,26 @@ def recipes() -> str:
             "those of the stage [`tokenize`](stages.md#tokenize)."
         ),
         f"## [index]\n\n{_first_line(IndexOptions)}\n\n{_model(IndexOptions)}",
+        (
+            "## [checks.TABLE]\n\nWhat share of the documents that reach a table it may keep. All checks are in "
+            f"[checks.md](checks.md).\n\n{_model(Bounds)}"
+        ),
+        (
+            "## [exports.NAME]\n\nA training set, made by `curate export NAME`: see [training.md](../training.md). `kind` "
+            f"says what a row is, `text` if it is not given. All kinds have these keys:\n\n{_model(ExportOptions)}"
+        ),
+        *[_export(kind, model) for kind, model in EXPORTS.items()],
         "## Packaged recipes",
     ]
     for name, purpose in packaged_recipes().items():
         text = resources.files("schemas").joinpath("recipes", f"{name}.toml").read_text("utf-8")
         parts.append(f"### {name}\n\n{purpose}.\n\n```toml\n{text.strip()}\n```")
     return "\n\n".join(parts)
+
+
+def _export(kind: str, model: type[ExportOptions]) -> str:
+    """The keys that only this kind of export has."""
+    return f'### kind = "{kind}"\n\n{_first_line(model)}\n\n{_model(model, {*ExportOptions.model_fields, "kind"})}'
 
 
 def stages() -> str:
@@ -178,11 +202,37 @@ def _table(table: Table) -> str:
     return f"{head}\n\n{_grid(('column', 'type', 'meaning'), rows)}"
 
 
-def _model(model: type[BaseModel]) -> str:
-    """Options of a pydantic model: key, values, default, meaning."""
+def checks() -> str:
+    """Every check: where it is made, what a failure does, what is tested."""
+    rows = [
+        (f"`{name}`", ", ".join(f"`{table}`" for table in known.tables), known.severity, known.meaning)
+        for name, known in CHECKS.items()
+    ]
+    parts = [
+        "# Checks",
+        (
+            "Every table is checked when it has been written, and what came out stands in its report: in the terminal "
+            "where a check failed, on the report page, in `curate run --json`, and in Dagster. A **warning** is told. "
+            "A **blocking** check that fails ends the run there with exit code 1: nothing is made of that table, and no "
+            "index of it goes live. The next run makes the check again."
+        ),
+        (
+            "`measured` stands for `filtered`, `corpus` and tables of your own, `deduplicated` for all that have a step "
+            "`exact` or `minhash`. Files never change, so a check that reads texts looks at those that it has not passed "
+            "yet; in a run with nothing new it reads none."
+        ),
+        _grid(("check", "tables", "failure", "what is tested"), rows),
+    ]
+    return "\n\n".join(parts)
+
+
+def _model(model: type[BaseModel], told: Collection[str] = ()) -> str:
+    """Options of a pydantic model, but for those told elsewhere: key, values, default, meaning."""
     schema = model.model_json_schema()
     rows = []
     for name, field in schema["properties"].items():
+        if name in told:
+            continue
         default = _value(field["default"]) if field.get("default") is not None else ""
         rows.append((f"`{name}`", _values(field), default, field.get("description", "")))
     return _grid(("option", "values", "default", "meaning"), rows) if rows else "No options."
@@ -212,6 +262,8 @@ def _value(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if isinstance(value, dict):
+        return "`{ " + ", ".join(f"{name} = {item}" for name, item in value.items()) + " }`"
     if isinstance(value, list):
         return "`[" + ", ".join(f'"{item}"' for item in value) + "]`"
     return f'`"{value}"`' if isinstance(value, str) else f"`{value:_}`"

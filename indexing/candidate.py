@@ -10,6 +10,7 @@ import pyarrow as pa
 from curate.engine.corpus import corpus_rows
 from curate.engine.session import Session
 from curate.lake.runs import Head
+from indexing.checks import made_of_failed, tables_check
 from indexing.gates import refuse_failed
 from indexing.manifest import MANIFEST, read_manifest
 from indexing.tables import chunk_table, cut_chunks, recipe_embedder, standing_vectors
@@ -49,11 +50,12 @@ def make_candidate(session: Session) -> Head:
         live=session.lake.bring(folder / live) if live else None,
     )
     session.lake.keep(info.path, MANIFEST)
-    report.checks = info.checks
+    tables = tables_check(session.lake.runs, base, session.plan.recipe)
+    report.checks = [tables, *info.checks]
     if info.version not in there:
         report.measured = len(passages)
         report.bytes_written = sum(file.stat().st_size for file in info.path.rglob("*") if file.is_file())
-    if not info.passed:
+    if report.failed():
         report.notes.append(f"Index {live} stays live." if live else "No index is live.")
     report.seconds = time.perf_counter() - begun
     return session.publish(
@@ -71,7 +73,7 @@ def make_live(session: Session) -> Head:
     """Put the candidate live.
 
     Raises:
-        IndexingError: it failed a gate.
+        IndexingError: it failed a gate, or a table before it as it stands now failed a blocking check.
     """
     begun, base, report = time.perf_counter(), session.lake.head(), TableReport(table="index_live")
     version = base.fingerprints.get(session.key("index_candidate"), "")
@@ -79,7 +81,9 @@ def make_live(session: Session) -> Head:
         session.report.tables.append(report)
         return base
     folder = session.lake.bring(session.lake.root / session.name / "indexes" / version)
-    refuse_failed(folder)
+    tables = tables_check(session.lake.runs, base, session.plan.recipe)
+    built = made_of_failed(session.lake.runs, base, session.name, version)
+    refuse_failed(folder, built if tables.passed else [tables])
     before = base.live.get(session.name, "")
     session.report.live = version
     report.rows = report.kept = read_manifest(folder).chunks

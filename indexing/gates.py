@@ -5,6 +5,7 @@ Blocking checks are gates: `promote` reads them with `failed_gates` and refuses 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.reports.numbers import plural
 from indexing.embedder import TOLERANCE, Embedder
 from indexing.lexical import best
 from indexing.manifest import read_manifest
@@ -57,13 +59,13 @@ def failed_gates(path: Path) -> list[Check]:
     ]
 
 
-def refuse_failed(path: Path) -> None:
-    """Let pass only a version that failed no gate.
+def refuse_failed(path: Path, more: Sequence[Check] = ()) -> None:
+    """Let pass only a version that failed no gate; `more` are failed ones that its manifest does not hold.
 
     Raises:
         IndexingError: with every gate that it failed.
     """
-    failed = failed_gates(path)
+    failed = [*failed_gates(path), *more]
     if failed:
         reasons = "; ".join(f"{check.name}: {check.message}" for check in failed)
         raise IndexingError(
@@ -96,7 +98,7 @@ def _coverage(snapshot: Snapshot, documents: pa.Array | pa.ChunkedArray | None) 
         "coverage",
         passed,
         numbers,
-        f"{missing:,} documents have no passage, {strange:,} are not in the corpus, of {len(expected):,}.",
+        f"{plural(missing, 'document')} without a passage, {strange:,} not in the corpus, of {len(expected):,}.",
     )
 
 

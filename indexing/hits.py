@@ -12,8 +12,8 @@ class Hit:
     """A passage that answers a question.
 
     `text` is characters `start` to `end` of the document's text in the corpus. `score` orders the hits of one
-    answer: the cosine (dense), BM25 (lexical) or the mean of both in standard deviations (hybrid); `scores`
-    has all that were computed. `columns` are the columns that a source keeps.
+    answer: the cosine (dense), BM25 (lexical) or the mean of both in standard deviations (hybrid; of one candidate
+    alone its cosine); `scores` has all that were computed. `columns` are the columns that a source keeps.
     """
 
     rank: int

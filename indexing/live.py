@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curate.lake.lake import Lake
+from indexing.checks import made_of_failed
 from indexing.gates import refuse_failed
 from indexing.manifest import MANIFEST, read_manifest
 from schemas.checks import Check
@@ -72,8 +73,8 @@ def promote(lake: str | Path, name: str, version: str, *, kind: str = "promote")
     known = [path.name for path in home.folders(folder, MANIFEST)]
     if version not in known:
         raise IndexingError(f"{name} has no index version {version}.", hint=did_you_mean(version, known))
-    refuse_failed(folder / version)
     base = home.head()
+    refuse_failed(folder / version, made_of_failed(home.runs, base, name, version))
     row = replace(
         base,
         run=f"{kind}-{version}",

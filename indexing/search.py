@@ -26,6 +26,7 @@ Rows = npt.NDArray[np.int64]
 _MODES = ("hybrid", "dense", "lexical")
 _DEPTH = 100  # candidates of each method that are fused: 50 lost .03 of recall@100 on three collections
 _SPARE = 16  # hits beyond k, so that equal ones are ordered by their id also where the list is cut
+_NO_SPREAD = 1e-6  # of fused scores: nothing orders the candidates
 _OWN = {entry.name for entry in fields(Hit)}
 
 
@@ -113,7 +114,8 @@ class Index:
             k: how many. If at least k passages satisfy `where`, dense and hybrid give k; lexical gives only
                 passages that hold a word of the question.
             mode: "dense" (meaning), "lexical" (words), or "hybrid": the mean of both, each in standard
-                deviations over the candidates of either (nDCG@10 9 to 14 % over the better one on three collections).
+                deviations over the candidates of either (nDCG@10 9 to 14 % over the better one on three collections);
+                the cosine where candidates do not differ in that, as one alone cannot.
             where: an SQL condition over the columns of the passages, as in rules: "language = 'en'".
             exact: compare the question with every passage.
 
@@ -225,7 +227,7 @@ class Index:
                     passage_prompt=options.passage_prompt,
                     dtype=options.dtype,
                 )
-                _check_embedder(embedder, manifest)
+                check_embedder(embedder, manifest)
                 self._embedder = (manifest.fingerprint, embedder)
             return self._embedder[1]
 
@@ -240,7 +242,12 @@ def _check_arguments(questions: Sequence[str], k: int, mode: str) -> None:
             raise UsageError("The question is empty.", hint="Ask something.")
 
 
-def _check_embedder(embedder: Embedder, manifest: Manifest) -> None:
+def check_embedder(embedder: Embedder, manifest: Manifest) -> None:
+    """Refuse an embedder that is not the one of a version, or gives other vectors here.
+
+    Raises:
+        IndexingError: with what differs.
+    """
     if embedder.fingerprint != manifest.fingerprint:
         raise IndexingError(
             f"The embedder {embedder.name} is not the one that the index was built with: its fingerprint is "
@@ -279,6 +286,8 @@ def _hybrid(
     rows = np.union1d(near[near >= 0], best(words, max(_DEPTH, 2 * k), mask))
     dense, lexical = snapshot.vectors.scores(vector, rows), words[rows]
     fused: Floats = (_standard(dense) + _standard(lexical)) / np.float32(2)
+    if np.abs(fused).max(initial=0) < _NO_SPREAD:
+        fused = dense
     order = np.lexsort((rows, -fused))[:k]
     return rows[order], {"hybrid": fused[order], "dense": dense[order], "lexical": lexical[order]}
 

@@ -15,7 +15,7 @@ from indexing.analyser import ANALYSER
 from indexing.lexical import Lexical
 from indexing.manifest import CHUNKS, LEXICAL, VECTORS, Manifest, Verify, find_problems, read_manifest
 from indexing.vectors import Vectors
-from schemas.errors import IndexingError
+from schemas.errors import IndexingError, RuleError
 
 Mask = npt.NDArray[np.bool_]
 
@@ -89,6 +89,20 @@ class Snapshot:
         from curate.engine.rules import parse_rule
 
         frame = pl.scan_ipc(self.folder / CHUNKS)
-        kept = parse_rule(where, frame.collect_schema()).fill_null(value=False).alias("_kept")
+        try:
+            kept = parse_rule(where, frame.collect_schema()).fill_null(value=False).alias("_kept")
+        except RuleError as error:
+            raise _as_condition(error) from None
         found: Mask = frame.with_columns(kept).select("_kept").collect().to_series().to_numpy()
         return found
+
+
+def _as_condition(error: RuleError) -> RuleError:
+    """A fault of a rule in the words of a filter, which is true for what is wanted."""
+    hint = error.hint.replace("A rule looks at one document", "A condition looks at one passage")
+    if "A rule" in hint or "words <" in hint:
+        hint = "It is true for what is searched, for example: language = 'en' AND date >= '2024-01-01'"
+    message = error.message.replace("The rule", "The condition", 1).replace(
+        "which rules may", "which filters may"
+    )
+    return RuleError(message, hint=hint)

@@ -22,6 +22,7 @@ from curate.lake.content import Content, new_file
 from curate.lake.digest import content_digest, digest_column, digest_json
 from curate.lake.parquet import write_parquet
 from curate.lake.runs import Head
+from indexing.checks import Seen, chunks_check, covered, sound, vectors_check
 from indexing.chunkers import CHUNKER, chunk
 from indexing.embedder import Embedder, language_warning, open_embedder
 from schemas.errors import IndexingError
@@ -66,8 +67,9 @@ def make_chunks(session: Session) -> Head:
     fingerprint = chunk_fingerprint(options, embedder)
     content = session.lake.content("chunks", fingerprint)
     session.progress.start("chunks", len(corpus))
+    cut = Seen()
     if len(corpus):
-        _cut_missing(session, content, corpus, options, embedder, report)
+        cut = _cut_missing(session, content, corpus, options, embedder, report)
         warning = language_warning(embedder, dict(corpus.get_column("language").value_counts().iter_rows()))
         report.notes += [warning] if warning else []
     else:
@@ -75,13 +77,17 @@ def make_chunks(session: Session) -> Head:
     passages = _passages(content, corpus)
     report.rows = report.kept = len(passages)
     report.reused = report.rows - report.measured
+    digest, key = content_digest(passages), session.key("chunks")
+    same = (base.digests.get(key), base.fingerprints.get(key)) == (digest, fingerprint)
+    last = session.last_report(base, "chunks").check("chunks_cover")
+    report.checks = [chunks_check(cut, content, corpus, last, same=same)]
     report.seconds = time.perf_counter() - begun
     return session.publish(
         base,
         "chunks",
         pins={},
         fingerprints={"chunks": fingerprint},
-        digests={"chunks": content_digest(passages)},
+        digests={"chunks": digest},
         reads=["corpus"],
         report=report,
     )
@@ -94,7 +100,9 @@ def _cut_missing(
     options: IndexOptions,
     embedder: Embedder,
     report: TableReport,
-) -> None:
+) -> Seen:
+    """Cut texts that have no passages; passages that do not cover their text are not stored."""
+    cut = Seen()
     appender = content.append()
     texts = corpus.unique("text_digest", keep="first", maintain_order=True)
     missing = texts.join(appender.known.to_frame("text_digest"), on="text_digest", how="anti").sort(
@@ -104,12 +112,17 @@ def _cut_missing(
     for start, stop in plan_shards(missing):
         raise_if_stopped()
         part = missing.slice(start, stop - start)
-        rows = _chunk_rows(part, chunk(read_texts(part), options, embedder))
+        read = read_texts(part)
+        passages = chunk(read, options, embedder)
+        good = covered(read, passages)
+        cut.add(part.get_column("text_digest"), good)
+        rows = _chunk_rows(part, passages.filter(pa.array(good[passages.column("row").to_numpy()])))
         if len(rows):
             report.measured += appender.add(_write(content, rows))
         session.progress.advance("chunks", len(part))
     content.compact()
     report.bytes_written = appender.bytes
+    return cut
 
 
 def _passages(content: Content, corpus: pl.DataFrame) -> pl.DataFrame:
@@ -149,6 +162,8 @@ def make_vectors(session: Session) -> Head:
     chunks = cut_chunks(session, base, options, embedder)
     if len(corpus):
         _embed_missing(session, content, _standing_chunks(chunks, corpus), embedder, report)
+    else:
+        report.checks = [vectors_check(0, 0, 0.0)]
     report.reused = report.rows - report.measured
     report.seconds = time.perf_counter() - begun
     of_passages = base.digests.get(session.key("chunks"), "")
@@ -191,13 +206,19 @@ def _embed_missing(
     report.rows = report.kept = passages.select(pl.len()).collect().item()
     session.progress.start("vectors", report.rows)
     session.progress.advance("vectors", report.rows - len(missing))
+    wrong, worst = 0, 0.0
     # Neighbours in length share batches; the order has no influence on a vector.
     for part in missing.sort("tokens").iter_slices(_EMBED_AT_ONCE):
         raise_if_stopped()
         vectors = embedder.embed(part.get_column("text").to_list())
-        report.measured += appender.add(_write(content, vector_rows(part.get_column("embed_key"), vectors)))
+        good, off = sound(vectors, embedder.dimension)
+        wrong, worst = wrong + int((~good).sum()), max(worst, off)
+        if good.any():
+            rows = vector_rows(part.get_column("embed_key").filter(good), vectors[good])
+            report.measured += appender.add(_write(content, rows))
         session.progress.advance("vectors", len(part))
     content.compact()
+    report.checks = [vectors_check(len(missing), wrong, worst)]
     report.bytes_written = appender.bytes
 
 

@@ -86,6 +86,11 @@ def check_way(plan: Plan) -> None:
         CurateError: a tokenizer or an embedder that cannot be opened, or does not fit its options.
     """
     recipe = plan.recipe
+    if recipe.tokens is not None:
+        from curate.engine.tokens import tokenize_options
+        from curate.stages.tokenize import open_tokenizer
+
+        open_tokenizer(tokenize_options(recipe))
     if recipe.index is not None:
         from indexing.chunkers import check_options
 

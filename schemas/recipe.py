@@ -283,7 +283,7 @@ def _checked(data: dict[str, Any], path: str, text: str) -> Recipe:
         )
     tables = {table: _steps(table, _table(data, table, where), where) for table in order}
     index = _index(data.get("index"), path, text)
-    tokens = data.get("tokens") or None
+    tokens = _table(data, "tokens", where) if data.get("tokens") else None
     return Recipe(
         name=name,
         path=path,

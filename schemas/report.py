@@ -66,8 +66,17 @@ class TableReport(BaseModel):
     changed: int = 0  # another text at the same place
     gone: int = 0  # kept in the version before, not now
     counts: dict[str, int] = {}  # what only this table counts: fetched, not_modified, redactions, pairs ...
+    rates: dict[str, float] = {}  # what is no count: bytes_per_token, bytes_per_token.LANGUAGE
     checks: list[Check] = []
     notes: list[str] = []  # sentences for the user
+
+    def check(self, name: str) -> Check | None:
+        """A check by name, if the table has it."""
+        return next((check for check in self.checks if check.name == name), None)
+
+    def failed(self) -> list[Check]:
+        """The blocking checks that failed: what follows this table must not be made."""
+        return [check for check in self.checks if check.severity == "blocking" and not check.passed]
 
 
 class RunReport(BaseModel):
@@ -90,8 +99,7 @@ class RunReport(BaseModel):
         return [
             f"{table.table}: {check.name}: {check.message}"
             for table in self.tables
-            for check in table.checks
-            if check.severity == "blocking" and not check.passed
+            for check in table.failed()
         ]
 
 

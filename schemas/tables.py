@@ -183,7 +183,12 @@ _TABLES = (
         "content",
         "Token ids of a text.",
         ("key",),
-        _columns(KEY, ("ids", pa.list_(pa.int32()), "token ids"), ("count", pa.int32(), "how many")),
+        _columns(
+            KEY,
+            ("ids", pa.list_(pa.int32()), "token ids"),
+            ("count", pa.int32(), "how many"),
+            ("bytes", pa.int64(), "length of the text in bytes of UTF-8"),
+        ),
     ),
     Table(
         "chunks",

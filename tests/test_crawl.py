@@ -238,7 +238,25 @@ def test_files_have_the_schemas_of_the_lake_and_no_statistics(crawled):
         columns = file.metadata.row_group(0)
         assert not any(columns.column(n).is_stats_set for n in range(columns.num_columns))
     assert {path.name for path in crawled.folder.iterdir()} == {shard.pages.name, shard.fetches.name}
-    assert any(isinstance(event, Progress) for event in crawled.events)
+    # The last word of progress counts every answer.
+    last = crawled.events[-2]
+    assert isinstance(last, Progress)
+    assert (last.fetched, last.queued) == (sum(row["status"] >= 200 for row in crawled.rows.values()), 0)
+
+
+def test_a_crawl_may_read_some_sitemaps_only_and_tells_what_they_name(tmp_path):
+    maps = {
+        f"/map{n}.xml": f"<urlset>{''.join(f'<url><loc>{HOST}/{n}/{m}</loc></url>' for m in range(10))}</urlset>"
+        for n in range(4)
+    }
+    index = "".join(f"<sitemap><loc>{HOST}{path}</loc></sitemap>" for path in maps)
+    pages = {"/": "<p>start", "/sitemap.xml": f"<sitemapindex>{index}</sitemapindex>", **maps}
+    pages |= {f"/{n}/{m}": "<p>named" for n in range(4) for m in range(10)}
+    with serve(pages) as site:
+        _, _, end = run(job(tmp_path / "some", site, max_pages=3, max_sitemaps=3))
+        assert (end.sitemap_urls, end.sitemaps_unread) == (20, 2)
+        _, _, end = run(job(tmp_path / "all", site))
+        assert (end.sitemap_urls, end.sitemaps_unread, end.statuses) == (40, 0, {200: 41})
 
 
 def known_file(path, rows):
@@ -355,6 +373,17 @@ def test_a_site_that_is_down_is_an_error(tmp_path):
             "site up",
         ),
         ({"/": redirect("http://www.example.test/")}, "leads to http://www.example.test/", "url = "),
+        (
+            {"/": redirect("/a"), "/a": redirect("http://www.example.test/")},
+            "leads to http://www",
+            'url = "http://www',
+        ),
+        (
+            {"/": redirect("/a"), "/a": redirect("/b"), "/b": redirect("/a")},
+            r"redirects go in a circle: \S+/ → \S+/a → \S+/b → \S+/a\.",
+            "cookies.NAME",
+        ),
+        ({"/": redirect("/")}, r"redirects go in a circle: \S+/ → \S+/\.", "cookies.NAME"),
         ({"/": Page(status=404)}, "gave no page: HTTP 404", "look at the site"),
     ],
 )
@@ -457,7 +486,7 @@ def test_ctrl_c_hands_out_the_last_shard_and_a_killed_driver_leaves_no_orphan(tm
         driver = started()
         os.killpg(driver.pid, signal.SIGINT)  # as the terminal does: to the crawler, too
         said = driver.communicate(timeout=15)[0].split()
-        assert said[-3:] == ["Shard", "CrawlEnd", "interrupted"]
+        assert said[-4:] == ["Shard", "Progress", "CrawlEnd", "interrupted"]
 
         driver = started()
         driver.kill()

@@ -12,10 +12,11 @@ from tests.hostile import PAGES, robots_of_many_names, robots_of_many_rules
 pytest.importorskip("scrapy")
 
 from curate.sources.crawler import robots
-from curate.sources.crawler.frontier import MAX_ALIKE, Frontier, Scope
+from curate.sources.crawler.frontier import MAX_ALIKE, Frontier
 from curate.sources.crawler.known import Known
 from curate.sources.crawler.page import media_type, read_page
 from curate.sources.crawler.report import masker
+from curate.sources.crawler.scope import Scope
 
 URL = "http://docs.example.test/a/page.html"
 

@@ -71,9 +71,9 @@ def test_plain_lines_come_at_the_begin_at_each_tenth_and_at_the_end():
         clock.now += 1
         progress.advance("filtered", 10)
     progress.finish(TableReport(table="filtered", rows=1000, kept=940, reused=60, seconds=99))
-    assert lines[0] == "filtered      0/1,000"
-    assert lines[1] == "filtered      100/1,000  10 %  10 docs/s  1 min 30 s left"
-    assert lines[-1] == "filtered      940 of 1,000 kept, 60 dropped, 60 reused, 1 min 39 s"
+    assert lines[0] == "filtered         0/1,000"
+    assert lines[1] == "filtered         100/1,000  10 %  10 docs/s  1 min 30 s left"
+    assert lines[-1] == "filtered         940 of 1,000 kept, 60 dropped, 60 reused, 1 min 39 s"
     assert len(lines) == 2 + 9
 
 
@@ -84,9 +84,9 @@ def test_plain_lines_break_a_long_silence():
         clock.now += 1
         progress.advance("pages", 2)
     assert lines == [
-        "pages         begins",
-        "pages         60 pages  2 pages/s",
-        "pages         120 pages  2 pages/s",
+        "pages            started",
+        "pages            60 pages  2 pages/s",
+        "pages            120 pages  2 pages/s",
     ]
 
 
@@ -104,7 +104,7 @@ def test_a_total_may_be_learnt_on_the_way_and_a_note_stands_for_the_rate():
     progress.start("documents")
     clock.now += 31
     progress.advance("documents", 1, 4, note="11,079 documents")
-    assert lines[-1] == "documents     1/4  25 %  11,079 documents"
+    assert lines[-1] == "documents        1/4  25 %  11,079 documents"
 
 
 def test_what_a_stranger_wrote_cannot_move_the_cursor():
@@ -125,6 +125,19 @@ def test_the_outcome_of_each_kind_of_table():
     assert (
         outcome(TableReport(table="corpus", rows=9, kept=9, came_back=3)) == "9 of 9 kept, 3 came back, 0.0 s"
     )
+    candidate = TableReport(table="index_candidate", rows=1, kept=1, measured=1)
+    assert outcome(candidate) == "1 chunk, a new version, 0.0 s"
+    assert outcome(candidate.model_copy(update={"measured": 0})) == "1 chunk, the version is there, 0.0 s"
+    assert outcome(TableReport(table="index_live", rows=1200, kept=1200)) == "1,200 chunks live, 0.0 s"
+
+
+def test_one_of_something_is_one():
+    lines, clock, progress = plain()
+    progress.start("filtered")
+    for _ in range(61):
+        clock.now += 1
+        progress.advance("filtered", 1)
+    assert lines[-1] == "filtered         60 docs  1 doc/s"
 
 
 def terminal(width=80):

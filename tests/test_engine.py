@@ -79,7 +79,8 @@ def test_why_tells_value_limit_and_margin(made):
     assert (found.kept, found.table, found.step, found.reason) == (False, "filtered", "length", "too_short")
     rule = next(rule for table in found.tables for step in table.steps for rule in step.rules if rule.failed)
     assert (rule.limits[0].value, rule.limits[0].limit, rule.limits[0].margin) == (2, 10, -8)
-    assert "drop.too_short = false" in found.to_keep
+    assert found.to_keep == '[filtered.length]\ndrop.too_short = "words < 2"'
+    assert found.to_preview == "curate plan --set 'filtered.length.drop.too_short=words < 2'"
 
 
 def test_why_names_the_twin_that_stands_for_a_duplicate(made):
@@ -279,3 +280,14 @@ def test_a_file_that_changes_while_it_is_read_is_read_again_by_the_next_run(tmp_
     report = run(recipe, progress=Meddler())
     assert "changed while it was read" in report.table("documents").failures[0].message
     assert run(recipe).table("documents").rows == 12
+
+
+def test_a_text_that_stands_twice_in_a_first_run_was_not_there_before(tmp_path):
+    page = "A page of its own says what no other page of this small harbour says about today.\n"
+    for name in ("one", "two"):
+        (tmp_path / "pages").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pages" / f"{name}.md").write_text(page)
+    recipe = make_recipe(tmp_path, RECIPE.replace('"docs.jsonl"', '"pages"'))
+    first, second = run(recipe), run(recipe)
+    assert [table.reused for table in first.tables] == [0] * 5
+    assert [table.reused for table in second.tables] == [2, 2, 2, 1, 1]

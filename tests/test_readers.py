@@ -115,11 +115,11 @@ def test_values_survive_in_extra_whatever_the_slices(tmp_path_factory, rows, dat
 
 BROKEN = [
     (b'{"text": "a" "b"}', "Line 2: Expecting ',' delimiter at column 14."),
-    (b'{"text": "cut', "Line 2: Unterminated string starting at at column 10."),
+    (b'{"text": "cut', "Line 2: Unterminated string starting at column 10."),
     (b"[1, 2]", "Line 2: expected a JSON object, found an array."),
     (b"null", "Line 2: expected a JSON object, found null."),
     (b"\x00\x00\x00", "Line 2: Expecting value at column 1."),
-    (b'{"text": "a\x00b"}', "Line 2: Invalid control character at at column 12."),
+    (b'{"text": "a\x00b"}', "Line 2: Invalid control character at column 12."),
     (b'{"text": ["a"]}', 'Record 2: column "text" is an array, not a string.'),
     (
         b'{"text": "a", "x": ' + b"[" * 600 + b"]" * 600 + b"}",

@@ -179,7 +179,7 @@ def test_units_change_where_people_change_them():
         "0.0 s", "9.9 s", "1 min", "1 min", "1 h", "1 h 30 min",
     ]  # fmt: skip
     assert [size(count) for count in (1, 1500, 999_600, 25_000_000_000)] == [
-        "1 bytes",
+        "1 byte",
         "1.5 kB",
         "1.0 MB",
         "25 GB",

@@ -2,7 +2,10 @@
 
 import polars as pl
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
+from curate.engine.advice import looser_rule
 from curate.engine.rules import Limit, parse_rule, read_rule
 from schemas.errors import RuleError
 
@@ -179,3 +182,42 @@ def test_limits_are_read_from_comparisons(sql, limits):
     assert sorted(read_rule(sql, SCHEMA).limits, key=str) == sorted(
         (Limit(*limit) for limit in limits), key=str
     )
+
+
+# The smallest change that keeps a document.
+
+
+@pytest.mark.parametrize(
+    ("rule", "values", "looser"),
+    [
+        ("words < 10", {"words": 9}, "words < 9"),
+        ("words <= 10", {"words": 9}, "words <= 8"),
+        ("words > 100000", {"words": 123456}, "words > 123456"),
+        ("words >= 10", {"words": 12}, "words >= 13"),
+        ("score < 0.65", {"score": 0.41239}, "score < 0.4123"),
+        ("score > 0.1", {"score": 0.41239}, "score > 0.4124"),
+        ("score <= 0.5", {"score": 0.25}, "score <= 0.2499"),
+        ("score < 0.5", {"score": 0.0}, "score < 0"),
+        ("langid.score < 0.5", {"langid.score": 0.3}, "langid.score < 0.3"),
+        # Other forms: the rule is switched off instead.
+        ("words = 0", {"words": 0}, ""),
+        ("10 > words", {"words": 9}, ""),
+        ("words < 10 OR score < 0.5", {"words": 9, "score": 0.9}, ""),
+        ("NOT (words >= 20)", {"words": 9}, ""),
+        ("language <> 'en'", {"language": "de"}, ""),
+        ("words < 10", {}, ""),
+    ],
+)
+def test_a_rule_is_loosened_just_so_far(rule, values, looser):
+    assert looser_rule(rule, values) == looser
+
+
+@given(st.sampled_from(["<", "<=", ">", ">="]), st.floats(-1e6, 1e6), st.floats(0.001, 1000))
+def test_a_loosened_rule_keeps_the_document_and_is_no_looser_than_that(op, score, distance):
+    assume(abs(score) > 1e-6 or score == 0)
+    drops = f"score {op} {score + (distance if '<' in op else -distance):f}"
+    row = pl.DataFrame({"score": [score]})
+    looser = looser_rule(drops, {"score": score})
+    assert not row.select(parse_rule(looser, {"score": pl.Float64})).item()
+    limit = float(looser.split()[-1])
+    assert abs(limit - score) <= max(abs(score) * 2e-3, 2e-3 if score == 0 else 0)

@@ -102,6 +102,32 @@ def test_filters_neither_leak_nor_starve(name, where, question, k, mode):
     assert len({hit.chunk_id for hit in hits}) == len(hits)
 
 
+def test_one_candidate_alone_has_its_cosine_as_score():
+    (hit,) = library().search("vpn password", where="chunk_id = 'd00003-0'", k=1)
+    assert hit.score == hit.scores["hybrid"] == hit.scores["dense"] != 0
+    assert (
+        library().search("vpn password", k=3)[0].score
+        != library().search("vpn password", k=3)[0].scores["dense"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("where", "message", "hint"),
+    [
+        ("stars", "The condition 'stars' gives", "It is true for what is searched"),
+        ("stars <", "The condition 'stars <' is no SQL expression", "It is true for what is searched"),
+        ("satrs > 3", "The condition 'satrs > 3' names 'satrs'", 'Did you mean "stars"'),
+        ("MAX(stars) > 3", "which filters may not", "A condition looks at one passage"),
+    ],
+)
+def test_a_wrong_filter_is_answered_in_the_words_of_filters(where, message, hint):
+    with pytest.raises(RuleError) as caught:
+        library().search("vpn", where=where)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+    assert "dropped" not in caught.value.hint
+
+
 @pytest.mark.parametrize("where", [None, "language = 'de'", "stars = 3"])
 @given(question=questions)
 @settings(max_examples=15, deadline=None)

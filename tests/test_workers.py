@@ -1,6 +1,8 @@
 """The one seam to workers: same results inline and in processes, clear failures, no orphans."""
 
 import os
+import threading
+import time
 
 import pytest
 
@@ -30,6 +32,10 @@ def die_once(task):
         marker.touch()
         os._exit(9)
     return double(task)
+
+
+def sleep(task):
+    time.sleep(60)
 
 
 def break_down(task):
@@ -89,3 +95,19 @@ def test_a_stop_finishes_what_was_begun_and_begins_nothing(pool):
     finally:
         STOP.clear()
     assert 1 <= len(results) < 500
+
+
+def test_a_stop_that_waits_no_longer_ends_what_is_begun():
+    begun = time.monotonic()
+
+    def stop():
+        STOP.set()
+        pool.kill()
+
+    try:
+        with Workers(2) as pool, pytest.raises(KeyboardInterrupt):
+            threading.Timer(1.0, stop).start()
+            list(pool.map("tests.test_workers:sleep", TASKS[:2]))
+    finally:
+        STOP.clear()
+    assert time.monotonic() - begun < 30

@@ -11,9 +11,11 @@ from schemas.errors import UsageError, did_you_mean
 
 SUMMARY = "From raw pages and files to clean, versioned corpora and trusted indexes."
 GROUPS = {
-    "Start": ("init", "run", "clean", "search"),
+    "Start": ("init", "run", "clean", "search", "ui"),
     "Look": ("plan", "why", "log", "show"),
+    "Give": ("export",),
     "Keep": ("doctor", "lake", "index"),
+    "Train": ("train",),
 }
 # What the overview says: the first line of the command's docstring (a test compares).
 COMMANDS = {
@@ -21,15 +23,18 @@ COMMANDS = {
     "run": "Make a recipe's tables and index; only what is missing.",
     "clean": "Clean some files once, without a lake.",
     "search": "Ask the live index a question.",
+    "ui": "Open a recipe and its lake in Dagster, until Ctrl-C.",
     "plan": "Show a recipe as it resolves, and what it would change.",
     "why": "Explain why a document is in the corpus or not.",
     "log": "Show the versions of a lake.",
     "show": "Show what is in a lake, or some rows of a table.",
+    "export": "Make a training set of the corpus, with a data card.",
     "doctor": "Check the installation, and say how to mend it.",
 }
 FAMILY_SUMMARY = {
     "lake": "Look after a lake: verify, gc, rollback, tag.",
     "index": "Choose the index that answers: list, promote, rollback.",
+    "train": "Train on the corpus: tokenizer.",
 }
 FAMILIES = {
     "lake": {
@@ -43,6 +48,7 @@ FAMILIES = {
         "promote": "Make an index version live, if its gates passed.",
         "rollback": "Make the index live that was live before.",
     },
+    "train": {"tokenizer": "Train a tokenizer on the corpus, and show how it does."},
 }
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
+from typing import Any
 
 from curate.cli.options import quoted
 from schemas.recipe import RESERVED
@@ -59,9 +60,9 @@ def recipe_of(found: Found, extends: str = "") -> str:
     if found.short:
         written += [
             "",
-            f"# A quarter of the texts has under {found.short} words. To drop the shortest:",
+            f"# A quarter of the texts has under {found.short} words. {_shortest(base)}:",
             "# [filtered.length]",
-            '# drop.too_short = "words < 10"',
+            '# drop.too_short = "words < 5"',
         ]
     if "index" in _packaged(base) and named != ["en"]:
         written += [
@@ -73,7 +74,13 @@ def recipe_of(found: Found, extends: str = "") -> str:
     return "\n".join(written) + "\n"
 
 
-def _packaged(name: str) -> dict[str, object]:
+def _shortest(base: str) -> str:
+    """What a recipe does to short texts, and what one might want."""
+    rule = _packaged(base).get("filtered", {}).get("length", {}).get("drop", {}).get("too_short", "")
+    return f"Dropped are those with {rule}; to keep more of them" if rule else "To drop the shortest"
+
+
+def _packaged(name: str) -> dict[str, Any]:
     file = resources.files("schemas").joinpath("recipes", f"{name}.toml")
     return tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}
 

@@ -22,6 +22,7 @@ from curate.cli.found import (
     quartiles,
 )
 from curate.cli.options import quoted
+from curate.cli.outcome import near
 from curate.reports.numbers import duration, plural, size
 from curate.sources.files import find_files, kind_of
 from curate.sources.readers import ExtractOptions, read_slice
@@ -97,7 +98,9 @@ def _columns(files: list[Path]) -> tuple[dict[str, str], list[str]]:
     tabular = [file for file in files if kind_of(file) in _RECORDS]
     if not tabular:
         return {}, []
-    rows = _first_rows(tabular[0])
+    # A file that is damaged or empty is named by the run.
+    first = next((file for file in _spread(tabular) if _first_rows(file).width), tabular[0])
+    rows = _first_rows(first)
     lengths = {
         column.name: float(column.drop_nulls().str.len_chars().mean() or 0)  # type: ignore[arg-type]
         for column in rows.iter_columns()
@@ -108,17 +111,43 @@ def _columns(files: list[Path]) -> tuple[dict[str, str], list[str]]:
     names = list(dict.fromkeys([*usual[:1], *long, *usual]))
     if not names:
         raise SourceError(
-            f"{tabular[0]} has no column of texts. Its columns: {', '.join(rows.columns) or 'none'}.",
+            f"{first} has no column of texts. Its columns: {', '.join(rows.columns) or 'none'}.",
             hint='Write the recipe by hand: columns = { text = "NAME" } under its source.',
         )
+    _check_alike(first, _spread(tabular), names[0])
     return {"text": names[0]}, names[1:4]
+
+
+def _check_alike(first: Path, files: list[Path], column: str) -> None:
+    """Look whether all files have the column that the first one has.
+
+    Raises:
+        SourceError: one has not.
+    """
+    for file in files:
+        columns = _first_rows(file).columns
+        if columns and column not in columns:
+            example = near(str(first))
+            raise SourceError(
+                f'{example} has its text in the column "{column}", which {near(str(file))} does not have. '
+                f"Its columns: {', '.join(columns)}.",
+                hint=f"Files with other columns are a source of their own. Start with one: curate init {example}; "
+                "add another [sources.NAME] to the recipe by hand.",
+            )
+
+
+def _spread(files: list[Path]) -> list[Path]:
+    """At most forty files that lie evenly among all."""
+    return files[:: max(1, len(files) // _FILES)][:_FILES]
 
 
 def _first_rows(file: Path) -> pl.DataFrame:
     """The first hundred records of a file that has columns."""
     kind = kind_of(file)
     if kind == "parquet":
-        return pl.scan_parquet(file, glob=False).head(_ROWS).collect()
+        with suppress(pl.exceptions.PolarsError):
+            return pl.scan_parquet(file, glob=False).head(_ROWS).collect()
+        return pl.DataFrame()
     if kind == "csv":
         return pl.read_csv(
             file, n_rows=_ROWS, infer_schema=False, separator="\t" if ".tsv" in file.name else ",",
@@ -147,7 +176,7 @@ def _sample(files: list[Path], columns: dict[str, str]) -> list[str]:
     """Texts of up to 500 documents from up to 40 files that lie evenly among all."""
     texts: list[str] = []
     until = time.monotonic() + _SECONDS
-    chosen = files[:: max(1, len(files) // _FILES)][:_FILES]
+    chosen = _spread(files)
     each = -(-_DOCUMENTS // len(chosen))
     for file in chosen:
         kind = kind_of(file) or ""

@@ -18,7 +18,7 @@ from curate.engine.progress import Progress
 from curate.reports.numbers import duration, plural
 from schemas.errors import SourceError
 
-_PAGES = 20
+_PAGES, _SITEMAPS = 20, 5
 _DELAY = 0.25  # seconds between requests, as the crawler keeps them
 _LOGIN = (401, 403)
 
@@ -30,6 +30,8 @@ class _Probe:
     statuses: Counter[int] = field(default_factory=Counter)
     known: set[str] = field(default_factory=set)  # URLs that were fetched or linked to
     queued: int = 0
+    named: int = 0  # by its sitemaps
+    unread: int = 0  # sitemaps
     notes: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     javascript: int = 0
@@ -56,14 +58,18 @@ def look_at_site(url: str, progress: Progress, pages: int = _PAGES) -> Found:
         name_from(host), "docs", "gentle: keeps short pages, tables, code", "site", _lines(url, private, probe),
         short=first, languages=languages_of(probe.texts),
     )  # fmt: skip
-    size = max(len(probe.known), probe.queued)
+    size = max(len(probe.known), probe.queued, probe.named)
+    unread = f"; {plural(probe.unread, 'more sitemap')} not read" if probe.unread else ""
     login = sum(probe.statuses[status] for status in _LOGIN)
     found.facts = [
         ("pages", f"at least {size:,}; {duration(size * _DELAY)} at four requests a second"),
+        ("sitemap", f"names {plural(probe.named, 'page')}{unread}" if probe.named else ""),
         ("login", f"{plural(login, 'page')} asked for one: see headers in the recipe" if login else ""),
         (
             "JavaScript",
-            f"{plural(probe.javascript, 'page')} hold no text without it" if probe.javascript else "",
+            f"{plural(probe.javascript, 'page')} {'holds' if probe.javascript == 1 else 'hold'} no text without it"
+            if probe.javascript
+            else "",
         ),
         ("words", f"{first:,}, {median:,} and {third:,} (quartiles of {plural(len(probe.texts), 'page')})"),
         (
@@ -88,7 +94,14 @@ def _is_private(host: str) -> bool:
 def _crawl(url: str, private: list[str], folder: str, pages: int, probe: _Probe) -> None:
     from curate.sources import crawl
 
-    job = crawl.CrawlJob(source="site", urls=[url], folder=folder, max_pages=pages, allow_private=private)
+    job = crawl.CrawlJob(
+        source="site",
+        urls=[url],
+        folder=folder,
+        max_pages=pages,
+        max_sitemaps=_SITEMAPS,
+        allow_private=private,
+    )
     for event in crawl.crawl(job):
         if isinstance(event, crawl.Shard):
             _add(probe, event.fetches, event.pages)
@@ -96,6 +109,7 @@ def _crawl(url: str, private: list[str], folder: str, pages: int, probe: _Probe)
             probe.queued = max(probe.queued, event.fetched + event.queued)
         else:
             probe.notes = event.notes
+            probe.named, probe.unread = event.sitemap_urls, event.sitemaps_unread
 
 
 def _add(probe: _Probe, fetches: Path, pages: Path | None) -> None:

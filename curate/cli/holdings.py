@@ -11,19 +11,22 @@ if TYPE_CHECKING:
     from curate.lake.lake import Lake
 
 
-def holdings(home: Lake) -> list[dict[str, Any]]:
-    """Per name: version, age, documents in the corpus, live index, tables with their rows."""
+def holdings(home: Lake, names: list[str]) -> list[dict[str, Any]]:
+    """For each of the names: version, age, documents in the corpus, live index, tables with their rows."""
     from curate.cli.log import by_run
 
     runs = by_run(home.runs.log())
     head = home.head()
     held = []
-    for name in home.names():
+    for name in names:
         mine = [run for run in runs if run["name"] == name]
         made = [run for run in mine if run["kind"] == "run"] or mine
-        tables = sorted(
-            pin.removeprefix(f"{name}/verdicts/") for pin in head.pins if pin.startswith(f"{name}/verdicts/")
-        )
+        judged = {pin.split("/", 2)[2] for pin in head.pins if pin.startswith(f"{name}/verdicts/")}
+        tables = [
+            table
+            for table in dict.fromkeys(table for run in mine for table in run["tables"])
+            if table in judged
+        ]
         held.append({
             "name": name, "version": mine[-1]["version"], "at": made[-1]["at"], "documents": mine[-1]["documents"],
             "live": head.live.get(name, ""), "tables": {table: _counts(home, name, table) for table in tables},
@@ -52,7 +55,7 @@ def overview(held: list[dict[str, Any]]) -> list[RenderableType]:
         facts = f"  version {name['version']}, {plural(name['documents'] or 0, 'document')}, {live}, made {age} ago"
         lines.append(Text.assemble(text(name["name"], style="bold"), text(facts)))
         made = table("table", "documents", "kept", "dropped", right=("documents", "kept", "dropped"))
-        for title, counts in sorted(name["tables"].items(), key=lambda item: -item[1]["rows"]):
+        for title, counts in name["tables"].items():
             dropped = counts["rows"] - counts["kept"]
             made.add_row(text(title), f"{counts['rows']:,}", f"{counts['kept']:,}", f"{dropped:,}")
         lines.append(made)

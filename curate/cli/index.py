@@ -23,10 +23,12 @@ def list_(*, lake: Lake = "lake", name: Name = "", as_json: Json = False) -> Non
     """
     from dataclasses import asdict
 
-    from curate.cli.terminal import show, show_json, table_of
+    from curate.cli.terminal import show, show_json, table_of, text
+    from curate.lake.lake import Lake as OpenLake
     from indexing.live import versions
 
-    found = versions(lake, name)
+    found, home = versions(lake, name), OpenLake(lake)
+    corpus = home.head().corpus_version(home.require(name))
     if as_json:
         show_json(
             [
@@ -34,15 +36,19 @@ def list_(*, lake: Lake = "lake", name: Name = "", as_json: Json = False) -> Non
                 for version in found
             ]
         )
+    elif not found:
+        show(text("No index yet: curate run builds one, if the recipe has [index]."))
     else:
         show(
             table_of(
-                [_row(version) for version in found], right=("passages", "documents"), whole=("version",)
+                [_row(version, corpus) for version in found],
+                right=("passages", "documents"),
+                whole=("version", "made"),
             )
         )
 
 
-def _row(version: IndexVersion) -> dict[str, str]:
+def _row(version: IndexVersion, corpus: str) -> dict[str, str]:
     failed = [check.name for check in version.checks if not check.passed]
     return {
         "version": version.version,
@@ -50,7 +56,7 @@ def _row(version: IndexVersion) -> dict[str, str]:
         "made": version.created[:16].replace("T", " "),
         "documents": f"{version.documents:,}",
         "passages": f"{version.chunks:,}",
-        "corpus": version.corpus_version,
+        "corpus": "current" if version.corpus_version == corpus else "another",
         "checks": f"failed: {', '.join(failed)}" if failed else f"{len(version.checks)} passed",
     }
 

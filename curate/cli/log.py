@@ -64,11 +64,11 @@ def by_run(rows: pl.DataFrame) -> list[dict[str, Any]]:
         corpus = (name, json.loads(row["pins"]).get(f"{name}/corpus", -1))
         if row["table"] == "corpus":
             documents[corpus] = report.get("kept", 0)
-        # Two names may run at once; a promotion or a tag is a row of its own, whatever it is called.
-        key = row["run"] if row["kind"] == "run" else str(row["seq"])
-        run = runs.setdefault(
-            key, {"run": row["run"], "name": name, "kind": row["kind"], "tables": [], "bytes": 0}
-        )
+        # Two names may run at once. A promotion by hand, a rollback or a tag is a row of its own; where a table
+        # was made, it is a run, also where that table put an index live.
+        kind = "run" if row["table"] else row["kind"]
+        key = row["run"] if kind == "run" else str(row["seq"])
+        run = runs.setdefault(key, {"run": row["run"], "name": name, "kind": kind, "tables": [], "bytes": 0})
         run["tables"] += [row["table"]] if row["table"] else []
         run["bytes"] += report.get("bytes_written", 0) if row["table"] else 0
         run.update(version=row["seq"], at=row["at"], message=row["message"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from rich.console import RenderableType
@@ -16,8 +17,8 @@ from schemas.report import RunReport
 def show_outcome(report: RunReport, *, where: dict[str, str], then: str) -> None:
     """Print what a run did; `where` names what it wrote, `then` is the next command."""
     lines: list[RenderableType] = [Funnel(report), *warnings(report)]
-    empty = not report.table("corpus").kept
-    mark = ("! ", "bold yellow") if empty else ("✓ ", "bold green")
+    unwell = not report.table("corpus").kept or report.blocked()
+    mark = ("! ", "bold yellow") if unwell else ("✓ ", "bold green")
     lines.append(Text.assemble(mark, text(sentence(report))))
     width = max(map(len, ["next", *where]))
     for what, place in [*where.items(), ("next", then)]:
@@ -56,4 +57,4 @@ def near(path: str) -> str:
 
 def at_lake(command: str, lake: str) -> str:
     """A command with --lake where it is not the default."""
-    return command if lake == "lake" else f"{command} --lake {lake}"
+    return command if lake == "lake" else f"{command} --lake {shlex.quote(lake)}"

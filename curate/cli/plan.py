@@ -36,6 +36,7 @@ def plan(
     recipe
         The recipe.
     """
+    from curate.cli.plan_index import index_change
     from curate.cli.terminal import show, show_json
     from curate.engine.plan import make_plan
     from curate.engine.preview import preview
@@ -43,12 +44,14 @@ def plan(
 
     loaded = load_recipe(recipe, read_settings(settings))
     previews = preview(make_plan(loaded), lake)
+    index = index_change(loaded, lake) if previews else ""
     if as_json:
         show_json({
             "recipe": loaded.resolved, "runs_code": code_of(loaded), "tables": [table.model_dump() for table in previews],
+            "index": index,
         })  # fmt: skip
         return
-    show(*_resolved(loaded), *_changes(previews, lake))
+    show(*_resolved(loaded), *_changes(previews, index, lake))
 
 
 def code_of(recipe: Recipe) -> list[str]:
@@ -68,7 +71,7 @@ def _resolved(recipe: Recipe) -> list[RenderableType]:
     return [*lines, *code, Text()]
 
 
-def _changes(previews: list[TablePreview], lake: str) -> list[RenderableType]:
+def _changes(previews: list[TablePreview], index: str, lake: str) -> list[RenderableType]:
     from rich.text import Text
 
     from curate.cli.terminal import text
@@ -86,13 +89,18 @@ def _changes(previews: list[TablePreview], lake: str) -> list[RenderableType]:
                 )
             told.add(place)
     last = previews[-1]
-    unknown = sum(preview.would_measure for preview in previews)
-    if not (unknown or last.comes_back or last.goes):
+    unknown = sum(preview.first_measured for preview in previews)
+    changed = unknown or last.comes_back or last.goes
+    if not (changed or index):
         return [*lines, text("A run would change nothing.")]
     fates = [f"{last.comes_back:,} would come back", f"{last.goes:,} would go"]
     if unknown:
-        fates.append(f"{unknown:,} have to be measured first, and count as kept until then")
-    return [*lines, text(f"{last.table}: {'; '.join(fates)}.")]
+        has = (
+            "has to be measured first, and counts" if unknown == 1 else "have to be measured first, and count"
+        )
+        fates.append(f"{unknown:,} {has} as kept until then")
+    said = "; ".join(fates) if changed else "a run would change nothing"
+    return [*lines, text(f"{last.table}: {said}."), *([text(f"index: {index}.")] if index else [])]
 
 
 def _table(previews: list[TablePreview]) -> RenderableType:

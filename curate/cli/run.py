@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from curate.cli.options import Json, Lake, Limit, Settings, Workers, read_settings
+
+if TYPE_CHECKING:
+    from schemas.report import RunReport
 
 
 def run(
@@ -37,7 +40,6 @@ def run(
     no_index
         Stop at the corpus.
     """
-    from curate.cli.outcome import at_lake, largest_reason, near, show_outcome
     from curate.cli.terminal import show_json
     from curate.cli.whole import run as run_whole
     from curate.cli.working import working
@@ -55,12 +57,19 @@ def run(
         )
     if as_json:
         show_json(report.model_dump())
-        return
+    else:
+        _show(report, lake)
+    if report.blocked():
+        raise SystemExit(1)
+
+
+def _show(report: RunReport, lake: str) -> None:
+    """What the run did, and what to type next."""
+    from curate.cli.outcome import at_lake, largest_reason, near, show_outcome
+
     if not report.table("corpus").kept:
         then = f"curate show --dropped {largest_reason(report)}" if largest_reason(report) else "curate show"
     else:
         then = 'curate search "How do I ...?"' if report.live else "curate show corpus"
     where = {"report": near(report.report_path)} if report.report_path else {}
     show_outcome(report, where=where, then=at_lake(then, lake))
-    if report.blocked():
-        raise SystemExit(1)

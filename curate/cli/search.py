@@ -11,8 +11,10 @@ from curate.cli.options import Json, Lake, Name
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
     from indexing.hits import Hit, Hits
+    from indexing.manifest import Manifest
 
 _PASSAGE = 1200  # characters shown
 
@@ -53,14 +55,15 @@ def search(
     from curate.cli.terminal import show, show_json
     from indexing import open_index
 
-    hits = open_index(lake, name).search(question, k, mode, where or None, exact=exact)
+    index = open_index(lake, name)
+    hits = index.search(question, k, mode, where or None, exact=exact)
     if as_json:
         show_json({
             "question": question, "index_version": hits.index_version, "corpus_version": hits.corpus_version,
             "exact": hits.exact, "took_ms": hits.took_ms, "hits": [vars(hit) for hit in hits],
         })  # fmt: skip
     else:
-        show(*answer(question, hits))
+        show(*answer(question, hits), *_about(hits, index.manifest, lake, name))
 
 
 def answer(question: str, hits: Hits) -> list[RenderableType]:
@@ -74,9 +77,23 @@ def answer(question: str, hits: Hits) -> list[RenderableType]:
         lines += _hit(hit, pattern)
     if not hits:
         lines.append(text("No passage answers. Try other words, --mode hybrid, or a wider --where."))
-    compared = "exact" if hits.exact else "approximate"
-    found = f"{len(hits)} of index {hits.index_version} over corpus {hits.corpus_version}, {compared}, {hits.took_ms:.0f} ms"
-    return [*lines, text(found, style="dim")]
+    return lines
+
+
+def _about(hits: Hits, manifest: Manifest, lake: str, name: str) -> list[Text]:
+    """What was asked, and whether the corpus is another one by now."""
+    from curate.cli.terminal import text
+    from curate.lake.lake import Lake as OpenLake
+    from curate.reports.numbers import plural
+
+    home = OpenLake(lake)
+    stands = home.head().corpus_version(home.require(name))
+    made, compared = manifest.created[:16].replace("T", " "), "exact" if hits.exact else "approximate"
+    asked = f"{len(hits)} of {plural(manifest.chunks, 'passage')}, index {hits.index_version} made {made}"
+    lines = [text(f"{asked}, {compared}, {hits.took_ms:.0f} ms", style="dim")]
+    if stands != hits.corpus_version:
+        lines.append(text("The corpus has changed since: curate run builds its index.", style="yellow"))
+    return lines
 
 
 def _hit(hit: Hit, pattern: re.Pattern[str] | None) -> list[RenderableType]:

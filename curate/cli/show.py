@@ -47,17 +47,19 @@ def show(
     """
     from curate.cli import terminal
     from curate.cli.holdings import holdings, overview
+    from curate.lake.disk import disk_errors
     from curate.lake.lake import Lake as Home
 
     home = Home(lake)
-    if not table and not dropped:
-        held = holdings(home)
-        return terminal.show_json(held) if as_json else terminal.show(*overview(held))
-    name = home.require(name)
-    if table == "corpus" and not dropped:
-        rows = _corpus(home, name, limit)
-    else:
-        rows = _verdicts(home, name, table, dropped, limit)
+    with disk_errors(home.root):
+        if not table and not dropped:
+            held = holdings(home, [home.require(name)] if name else home.names())
+            return terminal.show_json(held) if as_json else terminal.show(*overview(held))
+        name = home.require(name)
+        if table == "corpus" and not dropped:
+            rows = _corpus(home, name, limit)
+        else:
+            rows = _verdicts(home, name, table, dropped, limit)
     return terminal.show_json(rows) if as_json else terminal.show(*_shown(rows))
 
 

@@ -46,6 +46,8 @@ def run(
     home = open_lake(lake)
     page = home.root / plan.recipe.name / "reports" / f"{report.run}.html"
     report.report_path = str(page)
-    write_report(report, corpus_samples(lake, plan.recipe.name), page)
+    # Of a run that was stopped there may be no corpus, or one with personal data left in it.
+    samples = [] if report.blocked() else corpus_samples(lake, plan.recipe.name)
+    write_report(report, samples, page)
     home.keep_file(page)
     return report

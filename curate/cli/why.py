@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from schemas.report import Explanation, RuleOutcome, StepOutcome
 
+_ANSWERS = {0: "no answer", 1: "banned by robots.txt or noindex", 2: "a limit of the crawl"}
+
 
 def why(what: str, /, *, lake: Lake = "lake", name: Name = "", as_json: Json = False) -> None:
     """Explain why a document is in the corpus or not.
@@ -29,7 +31,7 @@ def why(what: str, /, *, lake: Lake = "lake", name: Name = "", as_json: Json = F
     Parameters
     ----------
     what
-        An id, a URL, or a path (path#17 for a record of a file).
+        An id, a URL, a path (path#17 for a record of a file), or the end of one that only one document has.
     """
     from curate.cli.terminal import show, show_json
     from curate.engine.explain import explain
@@ -58,7 +60,7 @@ def _verdict(found: Explanation) -> Text:
         return Text.assemble(("kept", "bold green"), "  ", title)
     if not found.id:
         return Text.assemble(
-            ("no document", "bold red"), f" was made of this page (status {found.status})  ", title
+            ("no document", "bold red"), f" was made of this page ({_answer(found)})  ", title
         )
     if not found.table:
         return Text.assemble(("not judged yet", "bold yellow"), "  ", title)
@@ -66,16 +68,26 @@ def _verdict(found: Explanation) -> Text:
     return Text.assemble(("dropped", "bold red"), by, title)
 
 
+def _answer(found: Explanation) -> str:
+    """The last answer about a page, in words."""
+    if "://" not in found.place and found.status == 404:
+        return "the file is gone"
+    return _ANSWERS.get(found.status, f"HTTP {found.status}")
+
+
 def _origin(found: Explanation) -> list[Text]:
     from rich.text import Text
 
     from curate.cli.terminal import text
 
-    fetched = f"{found.status} at {found.fetched_at}" if found.fetched_at else ""
+    answer = _answer(found)
+    when = "read" if "://" not in found.place and found.status in (200, 304) else "asked"
+    fetched = found.fetched_at if when == "read" else f"{found.fetched_at}, {answer}"
+    problem = found.fetch_error.replace("skipped:", "skipped: ") or found.message
     twin = " ".join(filter(None, [found.duplicate_url or found.duplicate_of, found.duplicate_title]))
     facts = {
         "id": found.id, "place": found.place, "url": found.url if found.url != found.place else "", "source": found.source,
-        "license": found.license, "fetched": fetched, "problem": found.fetch_error or found.message,
+        "license": found.license, when: fetched if found.fetched_at else "", "problem": problem if problem != answer else "",
         "duplicate of": f"{twin}, similarity {found.similarity:.3f}" if twin else "",
     }  # fmt: skip
     return [
@@ -108,13 +120,7 @@ def _measured(found: Explanation) -> Table:
 
 
 def _measures(step: StepOutcome) -> str:
-    from curate.reports.numbers import number
-
-    shown = {
-        name: number(value) if isinstance(value, float | int) and not isinstance(value, bool) else str(value)
-        for name, value in step.measures.items()
-    }
-    return ", ".join(f"{name} {value}" for name, value in shown.items())
+    return ", ".join(f"{name} {_value(value)}" for name, value in step.measures.items())
 
 
 def _add_rule(made: Table, rule: RuleOutcome) -> None:
@@ -122,9 +128,18 @@ def _add_rule(made: Table, rule: RuleOutcome) -> None:
     from curate.reports.numbers import number
 
     style = "bold red" if rule.failed else ""
-    values = ", ".join(f"{limit.column} {number(limit.value)}" for limit in rule.limits)
+    held = [f"{limit.column} {number(limit.value)}" for limit in rule.limits]
+    held += [f"{name} {_value(value)}" for name, value in rule.values.items()]
     margins = ", ".join(f"{'+' if limit.margin > 0 else ''}{number(limit.margin)}" for limit in rule.limits)
-    made.add_row(text(f"  {rule.reason}: {rule.rule}", 400), text(values), text(margins), style=style)
+    made.add_row(
+        text(f"  {rule.reason}: {rule.rule}", 400), text(", ".join(held), 120), text(margins), style=style
+    )
+
+
+def _value(value: str | float | bool) -> str:
+    from curate.reports.numbers import number
+
+    return number(value) if isinstance(value, float | int) and not isinstance(value, bool) else str(value)
 
 
 def _advice(found: Explanation, lake: str) -> list[Text]:
@@ -133,10 +148,22 @@ def _advice(found: Explanation, lake: str) -> list[Text]:
     from curate.cli.outcome import at_lake
     from curate.cli.terminal import text
 
+    if not found.to_keep:
+        return []
+    cleaned = _cleaned(lake) if found.name == "clean" else ""
+    advice = {"to keep it": found.to_keep, "to see the effect first": at_lake(found.to_preview, lake)}
+    if cleaned:  # there is no recipe to write into
+        advice = {"to keep it": found.to_preview.replace("curate plan", f"curate clean ... -o {cleaned}", 1)}
     lines: list[Text] = []
-    first = at_lake(found.to_preview, lake) if found.to_preview else ""
-    for title, advice in (("to keep it", found.to_keep), ("to see the effect first", first)):
-        if advice:
-            lines.append(Text(title, style="dim"))
-            lines += [Text.assemble("  ", text(line)) for line in advice.split("\n")]
+    for title, words in advice.items():
+        lines.append(Text(title, style="dim"))
+        lines += [Text.assemble("  ", text(line)) for line in words.split("\n")]
     return lines
+
+
+def _cleaned(lake: str) -> str:
+    """The file beside whose folder OUT.curate/lake a clean made this lake; "" if none did."""
+    from pathlib import Path
+
+    beside = Path(lake).parent
+    return str(beside.with_suffix("")) if beside.suffix == ".curate" else ""

@@ -25,6 +25,7 @@ def working(command: str) -> Iterator[Progress]:
     Raises:
         KeyboardInterrupt: after the first Ctrl-C, when the engine has stopped; says how to go on.
     """
+    from curate.engine.workers import stoppable
     from curate.reports.live import LiveProgress
     from curate.reports.plain import PlainProgress
 
@@ -38,30 +39,17 @@ def working(command: str) -> Iterator[Progress]:
         else:
             progress = PlainProgress(lambda line: print(line, file=sys.stderr, flush=True))
             restore = sys.stderr.flush
-        stack.enter_context(_stoppable(progress, restore))
+
+        def first() -> None:
+            progress.say("finishing the shard; press again to stop at once")
+
+        def second(number: int, frame: Any) -> None:
+            restore()
+            os._exit(1)
+
+        stack.enter_context(stoppable((signal.SIGINT,), first, second))
         try:
             yield progress
         except KeyboardInterrupt:
             message = f"stopped: finished work is kept; {command} goes on from there"
             raise KeyboardInterrupt(message) from None
-
-
-@contextmanager
-def _stoppable(progress: Progress, restore: Any) -> Iterator[None]:
-    from curate.engine.workers import STOP
-
-    def second(number: int, frame: Any) -> None:
-        restore()
-        os._exit(1)
-
-    def first(number: int, frame: Any) -> None:
-        STOP.set()
-        signal.signal(signal.SIGINT, second)
-        progress.say("finishing the shard; press again to stop at once")
-
-    before = signal.signal(signal.SIGINT, first)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        STOP.clear()

@@ -9,6 +9,7 @@ def warm() -> None:
     from curate.dedup.candidates import candidates
     from curate.dedup.interchange import affine32
     from curate.dedup.leaders import leaders
+    from curate.dedup.nearest import nearest
     from curate.dedup.shingles import read_only, shingle_sets
     from curate.dedup.sketch import SketchOptions, estimates, sketch
     from curate.dedup.verify import similarities
@@ -19,6 +20,7 @@ def warm() -> None:
     rank = np.arange(3)
     pairs = candidates(sketches.slots, sketches.shingles, rank, threshold=0.8, bands=2, rows=2).pairs
     estimates(sketches.slots, pairs)
+    nearest(sketches.slots, sketches.shingles, np.arange(2), 0.8)
     leaders(rank, pairs, similarities(texts, pairs, options), 0.8)
     sets = shingle_sets(texts, options)
     ones = read_only([1], np.uint32)

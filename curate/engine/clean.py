@@ -72,6 +72,7 @@ def clean(
             f"{target} was not written: {'; '.join(report.blocked())}",
             hint=f"curate why and curate show --lake {beside / 'lake'}.",
         )
+    report.version = 0  # versions are for lakes that somebody keeps
     page = beside / "report.html"
     report.report_path = str(page)
     write_report(report, corpus_samples(beside / "lake", NAME), page)

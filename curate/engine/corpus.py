@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.engine.checks import Pinned, anonymize_steps, personal_data_check
 from curate.engine.measure import MeasuredTable, measure_table, publish_measured
 from curate.engine.session import Session
 from curate.engine.shard import read_rows, read_texts, write_plan
@@ -39,10 +40,12 @@ def make_corpus(session: Session) -> Head:
     pin = made.base.pins.get(session.key("corpus"))
     version = _update(session, made, state, pin, product)
     made.report.counts.update(_redaction_counts(product))
+    pinned = Pinned(state, version)
+    made.report.checks = personal_data_check(session, made.base, pinned, _redacted_columns(session))
     if not len(product):
         made.report.notes.append(nothing_left(session, made))
     return publish_measured(
-        session, made, {"corpus": version}, {"corpus_rows": content_digest(product.select("id", "key"))}
+        session, made, {"corpus": pinned}, {"corpus_rows": content_digest(product.select("id", "key"))}
     )
 
 
@@ -84,13 +87,14 @@ def _product(session: Session, made: MeasuredTable) -> pl.DataFrame:
         home_key=pl.when(rewritten).then("key").otherwise("home_key"),
         text_digest="digest_out",
         language=_language(session),
-        redactions=_redactions(table.steps),
+        redactions=_redactions(session),
     )
     spec = digest_json(
         [
             table.fingerprint,
             session.plan.recipe.resolved.get("sources", {})
             and {name: str(kind) for name, kind in session.plan.keep.items()},
+            *[other.fingerprint for other in session.plan.before("corpus") if anonymize_steps([other])],
         ]
     )
     made_from = ["document_key", "text_digest", "language", "source", "place", "url", "license", "access"]
@@ -112,19 +116,24 @@ def _language(session: Session) -> pl.Expr:
     return pl.when(measured != "").then(measured).otherwise("declared_language")
 
 
-def _redactions(steps: tuple[Any, ...]) -> pl.Expr:
+def _redactions(session: Session) -> pl.Expr:
     """How many values of each kind the anonymize steps replaced, as list<struct<key, value>>."""
-    counted = [
-        (step.name, field.name)
-        for step in steps
-        if step.stage and step.stage.name == "anonymize"
-        for field in step.stage.measures
-        if pa.types.is_int32(field.type)
+    counted: dict[str, list[pl.Expr]] = {}
+    for step in anonymize_steps(session.plan.tables):
+        for field in step.stage.measures if step.stage else ():
+            if pa.types.is_int32(field.type):
+                counted.setdefault(field.name, []).append(pl.col(step.name).struct.field(field.name))
+    entries = [
+        pl.struct(key=pl.lit(name), value=pl.sum_horizontal(counts)) for name, counts in counted.items()
     ]
-    entries = [pl.struct(key=pl.lit(name), value=pl.col(step).struct.field(name)) for step, name in counted]
     if not entries:
         return pl.lit([], dtype=pl.List(pl.Struct({"key": pl.String, "value": pl.Int32})))
     return pl.concat_list(entries).list.eval(pl.element().filter(pl.element().struct.field("value") > 0))
+
+
+def _redacted_columns(session: Session) -> list[str]:
+    """Columns of strings beside the text, in which anybody may have written anything."""
+    return [*_REDACTED, *(name for name, kind in session.plan.keep.items() if kind == pl.String)]
 
 
 def _redaction_counts(product: pl.DataFrame) -> dict[str, int]:
@@ -221,11 +230,10 @@ def _write_arrivals(session: Session, made: MeasuredTable, state: State, arrival
     columns = [name for name in state.schema.names if name != "text"]
     plan = session.work / f"product-{session.run}.parquet"
     write_plan(located.select(*columns, "file", "row"), plan)
-    redact = next((step for step in made.table.steps if step.stage and step.stage.name == "anonymize"), None)
     common = {
         "plan": str(plan),
-        "redact": redact.options.model_dump(mode="json") if redact else None,
-        "own": [name for name, kind in session.plan.keep.items() if kind == pl.String],
+        "redact": [step.options.model_dump(mode="json") for step in anonymize_steps(session.plan.tables)],
+        "columns": _redacted_columns(session),
     }
     state.folder.mkdir(parents=True, exist_ok=True)
     tasks = [
@@ -266,11 +274,11 @@ def write_product(task: dict[str, Any]) -> dict[str, Any]:
     schema = pa.ipc.read_schema(pa.py_buffer(Path(task["schema"]).read_bytes()))
     rows = read_rows(task)
     columns = {name: rows.get_column(name).to_arrow() for name in rows.columns if name not in {"file", "row"}}
-    if task["redact"] is not None:
+    for step in task["redact"]:
         from curate.stages.anonymize import AnonymizeOptions, redact_strings
 
-        options = AnonymizeOptions(**task["redact"])
-        for name in [*_REDACTED, *task["own"]]:
+        options = AnonymizeOptions(**step)
+        for name in task["columns"]:
             columns[name] = redact_strings(columns[name].cast(pa.large_string()), options)
     columns["text"] = read_texts(rows)
     entries = [[(entry["key"], entry["value"]) for entry in row] for row in columns["redactions"].to_pylist()]

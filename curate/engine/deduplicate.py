@@ -13,6 +13,7 @@ import polars as pl
 
 from curate.dedup.options import Keeper, MinhashOptions
 from curate.engine.changes import note_changes
+from curate.engine.checks import Pinned, duplicate_checks, table_checks
 from curate.engine.judge import reasons_of
 from curate.engine.near import NearDuplicates
 from curate.engine.plan import PlannedStep
@@ -34,6 +35,11 @@ def make_deduplicated(session: Session, name: str) -> Head:
     note_changes(report, stored, pin, verdicts)
     version, written = stored.replace_rows(verdicts, pin, "id")
     report.bytes_written += written
+    made = Pinned(stored, version)
+    report.checks = [
+        *table_checks(session, base, report, {f"verdicts/{name}": made}),
+        *duplicate_checks(session, base, report, rows, made, fingerprints),
+    ]
     report.seconds = time.perf_counter() - begun
     return session.publish(
         base,

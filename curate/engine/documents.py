@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from curate.engine.changes import note_changes
+from curate.engine.checks import Pinned, records_check, schema_check, table_checks
 from curate.engine.fetch import Fetches, fetch_sources, note_loaded, standing_pages
 from curate.engine.judge import judge, reasons_of
 from curate.engine.plan import PlannedTable
@@ -16,6 +17,7 @@ from curate.engine.session import Session, verdict_digest
 from curate.engine.standing import with_kept_columns
 from curate.lake.digest import content_digest, digest_json, digest_rows
 from curate.lake.runs import Head
+from curate.lake.state import State
 from curate.sources.readers import kind_of, reader_fingerprint
 from schemas.report import Failure, Reason, TableReport
 
@@ -27,13 +29,14 @@ def make_pages(session: Session) -> Head:
     """Ask every source what is there, and publish its answers."""
     base = session.lake.head()
     fetches, report = fetch_sources(session)
+    report.checks = [schema_check({"fetches": Pinned(State(fetches.folder, fetches.schema), fetches.version)})]
     there = standing_pages(fetches.scan(), session.plan.recipe.sources)
     return session.publish(
         base,
         "pages",
         pins={"fetches": fetches.version},
         fingerprints={},
-        digests={"pages": content_digest(there)},
+        digests={"pages": content_digest(there.drop("etag"))},
         reads=[],
         report=report,
     )
@@ -53,7 +56,7 @@ def make_documents(session: Session) -> Head:
     read_missing(reader, pages)
     reader.finish()
     verdicts = _verdicts(session, table, reader, pages, report)
-    return _publish(session, base, fetches, fingerprint, verdicts, report, begun)
+    return _publish(session, base, fetches, reader, pages, verdicts, report, begun)
 
 
 def documents_fingerprint(table: PlannedTable) -> str:
@@ -188,7 +191,8 @@ def _publish(
     session: Session,
     base: Head,
     fetches: Fetches,
-    fingerprint: str,
+    reader: Reader,
+    pages: pl.DataFrame,
     verdicts: pl.DataFrame,
     report: TableReport,
     begun: float,
@@ -198,12 +202,17 @@ def _publish(
     note_changes(report, state, pin, verdicts)
     version, written = state.replace_rows(verdicts, pin, "id")
     report.bytes_written += written
+    made = Pinned(state, version)
+    report.checks = [
+        *table_checks(session, base, report, {"verdicts/documents": made}),
+        records_check(session, pages, reader.records.scan(), made),
+    ]
     report.seconds = time.perf_counter() - begun
     return session.publish(
         base,
         "documents",
         pins={"fetches": fetches.version, "verdicts/documents": version},
-        fingerprints={"documents": fingerprint},
+        fingerprints={"documents": documents_fingerprint(session.plan.tables[0])},
         digests={"documents": verdict_digest(verdicts)},
         reads=[],
         report=report,

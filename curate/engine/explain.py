@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from pathlib import Path
@@ -10,16 +9,21 @@ from typing import Any
 
 import polars as pl
 
+from curate.engine.advice import higher_threshold, looser_rules
 from curate.engine.plan import Plan, PlannedStep, PlannedTable, make_plan
 from curate.engine.rules import Limit
 from curate.engine.standing import with_kept_columns
+from curate.engine.unasked import left_out, why_unasked
 from curate.lake.disk import disk_errors
 from curate.lake.lake import Lake
 from curate.lake.runs import Head
+from curate.sources.urls import canonical
 from schemas.errors import UsageError, did_you_mean
-from schemas.recipe import build_recipe
+from schemas.recipe import Recipe, build_recipe
 from schemas.report import Explanation, LimitOutcome, RuleOutcome, StepOutcome, TableOutcome
-from schemas.tables import DOCUMENT_COLUMNS
+
+_LISTED = 5  # places that fit, in a hint
+_COMPARED = 20_000  # places among which a similar one is looked for
 
 
 def explain(lake: str | Path, name: str, what: str) -> Explanation:
@@ -27,7 +31,7 @@ def explain(lake: str | Path, name: str, what: str) -> Explanation:
 
     Raises:
         LakeError: no such lake or name.
-        UsageError: no place in the lake is called so.
+        UsageError: no place in the lake is called so, or several are.
     """
     home = Lake(lake)
     with disk_errors(home.root):
@@ -37,9 +41,8 @@ def explain(lake: str | Path, name: str, what: str) -> Explanation:
 def _explained(home: Lake, name: str, what: str) -> Explanation:
     head = home.head()
     plan = make_plan(build_recipe(tomllib.loads(_recipe(home, head, name))))
-    found = _find(home, head, name, what)
-    answer = Explanation(name=name, **found)
-    _add_fetch(home, head, answer)
+    answer = Explanation(name=name, **_find(home, head, plan.recipe, name, what))
+    _add_fetch(home, head, plan.recipe, answer)
     if not answer.id:
         return answer
     document = _document(home, head, plan, name, answer.id)
@@ -55,7 +58,6 @@ def _explained(home: Lake, name: str, what: str) -> Explanation:
         and all(table.kept for table in answer.tables)
         and len(answer.tables) == len(plan.tables)
     )
-    _add_advice(answer, plan)
     return answer
 
 
@@ -70,26 +72,64 @@ def _recipe(lake: Lake, head: Head, name: str) -> str:
     return ""
 
 
-def _find(lake: Lake, head: Head, name: str, what: str) -> dict[str, Any]:
-    """Columns of the document that is meant, or of its place if there is no document."""
-    verdicts = lake.read(name, "verdicts/documents", head)
-    names = [what, what.rstrip("/"), what + "/", what.removeprefix("./")]
-    match = pl.col("id").is_in(names) | pl.col("url").is_in(names) | pl.col("place").is_in(names)
-    rows = verdicts.filter(match | pl.col("place").str.starts_with(what + "#")).select(
-        "id", "place", "url", "source", "license"
+def _find(lake: Lake, head: Head, recipe: Recipe, name: str, what: str) -> dict[str, Any]:
+    """Columns of the document that is meant, or of its place if there is no document.
+
+    Raises:
+        UsageError: nothing is called so, or several are.
+    """
+    file = pl.col("place").str.replace(r"#\d+$", "").alias("file")
+    documents = lake.read(name, "verdicts/documents", head).select(
+        "id", "place", "url", "source", "license", file
     )
-    found = rows.sort("place").head(1).collect().to_dicts()
-    if found:
-        return found[0]
-    answers = _fetches(lake, head, name).select("source", "url").unique().collect()
-    asked = answers.filter(pl.col("url").is_in(names)).to_dicts()
-    if asked:
-        return {"place": asked[0]["url"], "url": asked[0]["url"], "source": asked[0]["source"]}
-    known = verdicts.select("place").collect().get_column("place").to_list()
-    hint = did_you_mean(what, known) if len(known) < 20_000 else "Name an id, a URL or a path#number."
-    raise UsageError(
+    asked = _fetches(lake, head, name).select("source", "url", place="url", file="url").unique()
+    pages = asked.join(documents, on=["source", "file"], how="anti")
+    spelt = [what, what.rstrip("/"), what + "/", what.removeprefix("./"), _canonical(what) or what]
+    end = f"/{what.strip('/')}"
+    called = (
+        pl.any_horizontal(pl.col("id", "place").is_in(spelt)),
+        pl.col("url").is_in(spelt),
+        pl.col("file").is_in(spelt),
+        pl.any_horizontal(pl.col("place", "url", "file").str.ends_with(end)),
+    )
+    known = pl.concat([documents, pages], how="diagonal").with_columns(pl.col("id", "license").fill_null(""))
+    fits = known.filter(pl.any_horizontal(called)).collect()
+    for one in called:
+        found = fits.filter(one).sort(pl.col("place").str.len_chars(), "place", "id")
+        if len(found) == 1:
+            return found.drop("file").to_dicts()[0]
+        if len(found):
+            raise _several(found, name, what)
+    raise _unknown(known, _fetches(lake, head, name), recipe, name, what)
+
+
+def _canonical(what: str) -> str:
+    """The one spelling of a URL; "" for what is none."""
+    try:
+        return canonical(what)
+    except ValueError:
+        return ""
+
+
+def _several(found: pl.DataFrame, name: str, what: str) -> UsageError:
+    column = "place" if found.get_column("place").is_unique().all() else "id"
+    listed = found.get_column(column).head(_LISTED).to_list() + ["..."] * (len(found) > _LISTED)
+    return UsageError(
+        f'"{what}" fits {len(found):,} places of {name}.', hint=f"Name one of them: {', '.join(listed)}"
+    )
+
+
+def _unknown(known: pl.LazyFrame, fetches: pl.LazyFrame, recipe: Recipe, name: str, what: str) -> UsageError:
+    places = known.select("place").head(_COMPARED + 1).collect().get_column("place").to_list()
+    near = did_you_mean(what, places) if len(places) <= _COMPARED else ""
+    near = near if near.startswith("Did you mean") else ""
+    url = _canonical(what)
+    if url and any(source.url for source in recipe.sources.values()):
+        why, way = why_unasked(recipe, fetches, url, near)
+        return UsageError(f"{name} never asked for {url}: {why}.", hint=way)
+    return UsageError(
         f'{name} knows no document or page "{what}".',
-        hint=hint if "Known:" not in hint else "curate show documents lists what it knows.",
+        hint=near or "curate show documents lists what it knows.",
     )
 
 
@@ -97,16 +137,23 @@ def _fetches(lake: Lake, head: Head, name: str) -> pl.LazyFrame:
     return lake.state(name, "fetches").scan(head.pins.get(f"{name}/fetches"))
 
 
-def _add_fetch(lake: Lake, head: Head, answer: Explanation) -> None:
+def _add_fetch(lake: Lake, head: Head, recipe: Recipe, answer: Explanation) -> None:
+    """The last answer about the place, and why no document came of it."""
     place = re.sub(r"#\d+$", "", answer.place)
     mine = _fetches(lake, head, answer.name).filter(
         pl.col("url").is_in([answer.url, place]) & (pl.col("source") == answer.source)
     )
     last = mine.sort("at").tail(1).collect().to_dicts()
-    if last:
-        answer.status, answer.fetched_at = last[0]["status"], last[0]["at"].isoformat(timespec="seconds")
-        answer.fetch_error = last[0]["error"] or (
-            f"redirects to {last[0]['location']}" if last[0]["location"] else ""
+    if not last:
+        return
+    answer.status, answer.fetched_at = last[0]["status"], last[0]["at"].isoformat(timespec="seconds")
+    moved = f"redirects to {last[0]['location']}" if last[0]["location"] else ""
+    answer.fetch_error = last[0]["error"] or moved
+    if not answer.id and not answer.fetch_error and answer.status in (200, 304):
+        source = recipe.sources.get(answer.source)
+        by = left_out(source, place) if source and source.url else ""
+        answer.fetch_error = (
+            f"{by} of the recipe leaves it out now" if by else "it holds no document, or --limit left it out"
         )
 
 
@@ -140,13 +187,20 @@ def _table_outcome(
     )
     measured = _measured(lake, head, name, table, verdict["key"])
     document.update(measured)
-    for step in table.steps:
-        outcome.steps.append(_step_outcome(step, document, set(verdict["failed"])))
+    named = {step.name: _names(step, document) for step in table.steps}
+    outcome.steps = [
+        _step_outcome(step, document, named[step.name], verdict["failed"]) for step in table.steps
+    ]
     if not verdict["kept"]:
         answer.table = table.name
         answer.step, answer.reason, answer.message = verdict["step"], verdict["reason"], verdict["message"]
         answer.duplicate_of, answer.similarity = verdict["duplicate_of"], verdict["similarity"]
         _add_twin(lake, head, answer)
+        answer.to_keep, answer.to_preview = (
+            higher_threshold(table.name, answer.step, answer.similarity)
+            if table.kind == "deduplicated" and answer.reason == "near_duplicate"
+            else looser_rules(table, verdict["failed"], named)
+        )
     return outcome
 
 
@@ -160,32 +214,37 @@ def _measured(lake: Lake, head: Head, name: str, table: PlannedTable, key: str) 
     return rows[0] if rows else {}
 
 
-def _step_outcome(step: PlannedStep, document: dict[str, Any], failed: set[str]) -> StepOutcome:
-    own = document.get(step.name) if step.stage else None
-    measures = {
-        key: value for key, value in (own or {}).items() if isinstance(value, str | int | float | bool)
-    }
-    names = {
-        **{
-            key: value
-            for key, value in document.items()
-            if key in DOCUMENT_COLUMNS or not isinstance(value, dict)
-        },
-        **measures,
-    }
+def _names(step: PlannedStep, document: dict[str, Any]) -> dict[str, Any]:
+    """What the rules of a step may name of a document."""
+    names = {key: value for key, value in document.items() if not isinstance(value, dict)}
     for other, value in document.items():
         if isinstance(value, dict):
             names.update({f"{other}.{key}": inner for key, inner in value.items()})
-    rules = [
-        RuleOutcome(
-            reason=reason,
-            rule=rule.sql,
-            failed=f"{step.name}.{reason}" in failed,
-            limits=_limits(rule.limits, names),
+    return {**names, **(document.get(step.name) or {} if step.stage else {})}
+
+
+def _step_outcome(
+    step: PlannedStep, document: dict[str, Any], names: dict[str, Any], failed: list[str]
+) -> StepOutcome:
+    own = document.get(step.name) if step.stage else None
+    rules = []
+    for reason, rule in step.rules.items():
+        limits = _limits(rule.limits, names)
+        others = rule.columns - {limit.column for limit in limits}
+        rules.append(
+            RuleOutcome(
+                reason=reason,
+                rule=rule.sql,
+                failed=f"{step.name}.{reason}" in failed,
+                limits=limits,
+                values=_plain({name: names[name] for name in sorted(others) if name in names}),
+            )
         )
-        for reason, rule in step.rules.items()
-    ]
-    return StepOutcome(step=step.name, measures=measures, rules=rules)
+    return StepOutcome(step=step.name, measures=_plain(own or {}), rules=rules)
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if isinstance(value, str | int | float | bool)}
 
 
 def _limits(limits: tuple[Limit, ...], names: dict[str, Any]) -> list[LimitOutcome]:
@@ -214,18 +273,3 @@ def _add_twin(lake: Lake, head: Head, answer: Explanation) -> None:
     if twin:
         answer.duplicate_url = twin[0]["url"] or twin[0]["place"]
         answer.duplicate_title = twin[0]["title"]
-
-
-def _add_advice(answer: Explanation, plan: Plan) -> None:
-    """The lines that would keep the document, and the command that shows what else they do."""
-    if answer.kept or not answer.table:
-        return
-    step = next((step for step in plan.table(answer.table).steps if step.name == answer.step), None)
-    header = f"[{answer.table}.{answer.step}]"
-    if step and answer.reason in step.rules:
-        answer.to_keep = f"{header}\ndrop.{answer.reason} = false"
-        answer.to_preview = f"curate plan --set {answer.table}.{answer.step}.drop.{answer.reason}=false"
-    elif answer.reason == "near_duplicate":
-        higher = min(1.0, round(answer.similarity + 0.01, 2))
-        answer.to_keep = f"{header}\nthreshold = {json.dumps(higher)}"
-        answer.to_preview = f"curate plan --set {answer.table}.{answer.step}.threshold={higher}"

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from curate.engine.changes import note_changes
+from curate.engine.checks import Pinned, table_checks
 from curate.engine.histogram import histograms
 from curate.engine.judge import judge
 from curate.engine.plan import PlannedTable
@@ -67,20 +68,22 @@ def measure_table(session: Session, name: str) -> MeasuredTable:
 
 
 def publish_measured(
-    session: Session, made: MeasuredTable, pins: dict[str, int], digests: dict[str, str]
+    session: Session, made: MeasuredTable, more: dict[str, Pinned], digests: dict[str, str]
 ) -> Head:
-    """Publish the verdicts of a measured table, and what else was made of it."""
+    """Check and publish the verdicts of a measured table, and the state tables that were made of it."""
     name = made.table.name
     state = session.lake.state(session.name, f"verdicts/{name}")
     pin = made.base.pins.get(session.key(f"verdicts/{name}"))
     note_changes(made.report, state, pin, made.verdicts)
     version, written = state.replace_rows(made.verdicts, pin, "id")
     made.report.bytes_written += written
+    pinned = {f"verdicts/{name}": Pinned(state, version), **more}
+    made.report.checks = [*table_checks(session, made.base, made.report, pinned), *made.report.checks]
     made.report.seconds = time.perf_counter() - made.begun
     return session.publish(
         made.base,
         name,
-        pins={f"verdicts/{name}": version, **pins},
+        pins={key: table.version for key, table in pinned.items()},
         fingerprints={name: made.table.fingerprint},
         digests={name: verdict_digest(made.verdicts), **digests},
         reads=[f"verdicts/{before.name}" for before in session.plan.before(name)],
@@ -115,11 +118,10 @@ def measure_missing(
 ) -> pl.DataFrame:
     """Run the steps over texts whose key is not in the content; returns errors (key, step, message)."""
     appender = content.append()
-    missing = rows.unique("key", keep="first", maintain_order=True).join(
-        appender.known.to_frame("key"), on="key", how="anti"
-    )
+    unknown = rows.join(appender.known.to_frame("key"), on="key", how="anti", maintain_order="left")
+    missing = unknown.unique("key", keep="first", maintain_order=True)
     report.measured = len(missing)
-    report.reused = len(rows) - len(missing)
+    report.reused = len(rows) - len(unknown)  # a text that stands twice and is new was not there before
     session.progress.start(table.name, len(rows))
     session.progress.advance(table.name, len(rows) - len(missing))
     tasks = shard_tasks(session, head, table, missing, content)

@@ -15,8 +15,9 @@ import polars as pl
 import pyarrow as pa
 
 from curate.dedup.bands import bands, probability
-from curate.dedup.candidates import candidates
+from curate.dedup.candidates import candidates, least_slots
 from curate.dedup.leaders import leaders
+from curate.dedup.nearest import nearest
 from curate.dedup.options import MinhashOptions
 from curate.dedup.sketch import EMPTY, estimates
 from curate.engine.session import Session
@@ -58,18 +59,30 @@ class NearDuplicates:
             bands=b, rows_per_band=r, candidates=len(found.pairs), unresolved=unresolved
         )
         if unresolved:
-            self.report.notes.append(f"{unresolved} documents stand in buckets too large to compare fully.")
+            stand = "document stands" if unresolved == 1 else "documents stand"
+            self.report.notes.append(f"{unresolved:,} {stand} in buckets too large to compare fully.")
         return leaders(rank, found.pairs, similarity, threshold)
+
+    def of_sample(self, rows: pl.DataFrame, count: int) -> np.ndarray:
+        """Exact similarity of up to `count` rows, drawn by hash, to the row that each is nearest to; (m,).
+
+        Every row is looked at, where `find` looks at those with an equal band. A row that nothing is like is left out.
+        """
+        content = self._content("signatures", self.options.sketch_options.model_dump())
+        slots, shingles = self._stored(content, rows)
+        drawn = rows.get_column("text_digest").arg_sort().head(count).to_numpy().astype(np.int64)
+        pairs = nearest(slots, shingles, drawn, self.options.threshold)
+        least = least_slots(self.options.threshold, self.options.slots) / self.options.slots
+        return self._verified(rows, pairs[estimates(slots, pairs) >= least], slots)
 
     def _sketches(self, rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Slots (n, K) and shingle counts (n,) of the rows' texts; what is missing is made."""
         content = self._content("signatures", self.options.sketch_options.model_dump())
         have = content.keys()
-        missing = rows.unique("text_digest", keep="first", maintain_order=True).with_columns(
-            key="text_digest"
-        )
-        missing = missing.join(have.to_frame("key"), on="key", how="anti")
-        self.report.measured, self.report.reused = len(missing), len(rows) - len(missing)
+        keyed = rows.with_columns(key="text_digest")
+        unknown = keyed.join(have.to_frame("key"), on="key", how="anti", maintain_order="left")
+        missing = unknown.unique("key", keep="first", maintain_order=True)
+        self.report.measured, self.report.reused = len(missing), len(rows) - len(unknown)
         if not self.dry:
             self.session.progress.advance(self.table, len(rows) - len(missing))
             self._make(
@@ -79,6 +92,10 @@ class NearDuplicates:
                 "sketch",
                 ["key", "file", "row"],
             )
+        return self._stored(content, rows)
+
+    def _stored(self, content: Content, rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Slots and shingle counts as stored; a text that was never sketched has none."""
         wanted = rows.lazy().select(key="text_digest").unique()
         stored = content.scan().join(wanted, on="key", how="semi").collect()
         empty = np.full(self.options.slots, EMPTY, dtype="<u4").tobytes()

@@ -5,12 +5,12 @@ Everything that can be wrong in a recipe is found here, before the first documen
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 import pyarrow as pa
@@ -22,6 +22,8 @@ from curate.lake.digest import digest_json
 from schemas.errors import RecipeError, RuleError, did_you_mean
 from schemas.recipe import Recipe, Step
 from schemas.tables import DOCUMENT_COLUMNS, TABLES, content_schema
+
+T = TypeVar("T", bound=Options)
 
 CORPUS_STAGES = ("exact", "minhash")  # need the whole corpus at once: see curate/dedup/options.py
 # Columns that the engine and the index put beside a document's own.
@@ -180,8 +182,24 @@ def _kind(recipe: Recipe, table: str, steps: tuple[PlannedStep, ...]) -> str:
 def _planned(recipe: Recipe, table: str, step: Step, plan: Plan, before: tuple[Step, ...]) -> PlannedStep:
     where = f"{recipe.path or 'the recipe'}: [{table}.{step.name}]"
     model, stage = _stage(table, step, where)
+    options = read_options(recipe, model, step.options, where)
+    schema = _rule_schema(plan, table, step, stage, before)
+    return PlannedStep(
+        step.name,
+        stage,
+        options,
+        {reason: _rule(sql, schema, f"{where} drop.{reason}") for reason, sql in step.drop.items()},
+    )
+
+
+def read_options(recipe: Recipe, model: type[T], given: Mapping[str, Any], where: str) -> T:
+    """Options of a stage as a recipe gives them, with paths that begin at the recipe's folder.
+
+    Raises:
+        RecipeError: an option that there is none of, or a value that it cannot have; `where` it stands.
+    """
     try:
-        options = model.model_validate(step.options)
+        options = model.model_validate(given)
     except ValidationError as error:
         fault = error.errors()[0]
         key = ".".join(str(part) for part in fault["loc"])
@@ -198,14 +216,7 @@ def _planned(recipe: Recipe, table: str, step: Step, plan: Plan, before: tuple[S
         ) from None
     paths = {name: getattr(options, name) for name in _paths(model)}
     found = {name: str(recipe.folder / Path(path).expanduser()) for name, path in paths.items() if path}
-    options = options.model_copy(update=found)
-    schema = _rule_schema(plan, table, step, stage, before)
-    return PlannedStep(
-        step.name,
-        stage,
-        options,
-        {reason: _rule(sql, schema, f"{where} drop.{reason}") for reason, sql in step.drop.items()},
-    )
+    return options.model_copy(update=found)
 
 
 def _paths(model: type[Options]) -> set[str]:

@@ -28,7 +28,8 @@ _SAMPLE = 5
 def preview(plan: Plan, lake: str | Path) -> list[TablePreview]:
     """Verdicts under the given plan beside those that stand, table by table; [] where nothing stands yet.
 
-    A document that was never measured so is kept for now and counted in `would_measure`.
+    A document that was never measured so is kept for now and counted in `would_measure`, and in the first
+    table that would measure it in `first_measured`.
     """
     try:
         home = Lake(lake)
@@ -46,9 +47,10 @@ def _previews(session: Session) -> list[TablePreview]:
     planned[session.key("documents")] = documents_fingerprint(plan.tables[0])
     known = replace(head, fingerprints={**head.fingerprints, **planned})
     judged: dict[str, pl.DataFrame] = {}
+    unknown: set[str] = set()
     previews = []
     for table in plan.tables:
-        found = _preview_table(session, head, known, table, judged)
+        found = _preview_table(session, head, known, table, judged, unknown)
         previews.append(found)
         if table.name not in judged:
             break
@@ -56,24 +58,34 @@ def _previews(session: Session) -> list[TablePreview]:
 
 
 def _preview_table(
-    session: Session, head: Head, known: Head, table: PlannedTable, judged: dict[str, pl.DataFrame]
+    session: Session,
+    head: Head,
+    known: Head,
+    table: PlannedTable,
+    judged: dict[str, pl.DataFrame],
+    unknown: set[str],
 ) -> TablePreview:
+    """One table; its verdicts go into `judged`, ids of documents that it would measure into `unknown`."""
     found = TablePreview(table=table.name)
+    missing: set[str] = set()
     if table.kind == "documents":
         if head.fingerprints.get(session.key("documents")) != known.fingerprints[session.key("documents")]:
             pages = (
                 session.lake.read(session.name, "verdicts/documents", head).select(pl.len()).collect().item()
             )
-            found.would_measure = found.rows = found.kept = pages
+            found.would_measure = found.first_measured = found.rows = found.kept = pages
             return found
         old = session.lake.read(session.name, "verdicts/documents", head).collect()
         verdicts, found.reasons = judge_documents(session, table, old, known)
     elif table.kind == "deduplicated":
         rows = standing(session, known, table.name, judged)
-        verdicts, report = deduplicated_verdicts(session, known, table.name, rows, dry=True)
-        found.reasons, found.would_measure = report.reasons, report.measured
+        made_from: dict[str, str] = {}
+        verdicts, report = deduplicated_verdicts(session, known, table.name, rows, made_from, dry=True)
+        found.reasons, missing = report.reasons, _never_sketched(session, table, verdicts, made_from)
     else:
-        verdicts, found.reasons, found.would_measure = _measured(session, known, table, judged)
+        verdicts, found.reasons, missing = _measured(session, known, table, judged)
+    found.would_measure, found.first_measured = len(missing), len(missing - unknown)
+    unknown |= missing
     judged[table.name] = verdicts
     found.rows, found.kept = len(verdicts), int(verdicts.get_column("kept").sum())
     _compare(session, head, found, verdicts)
@@ -82,14 +94,25 @@ def _preview_table(
 
 def _measured(
     session: Session, known: Head, table: PlannedTable, judged: dict[str, pl.DataFrame]
-) -> tuple[pl.DataFrame, list[Reason], int]:
+) -> tuple[pl.DataFrame, list[Reason], set[str]]:
+    """Verdicts, reasons, and ids of the documents that were never measured so."""
     rows = with_keys(standing(session, known, table.name, judged), table)
     content = session.lake.content(table.name, table.fingerprint, table.schema).scan()
     measured = content.select("key", *[step for step, _ in table.measured], _there=pl.lit(True))
     joined = rows.lazy().join(measured, on="key", how="left", maintain_order="left").collect()
-    there = joined.get_column("_there").fill_null(False)
     verdicts, reasons = judge(joined, table)
-    return verdicts, reasons, int((~there).sum())
+    return verdicts, reasons, set(joined.filter(pl.col("_there").is_null()).get_column("id"))
+
+
+def _never_sketched(
+    session: Session, table: PlannedTable, verdicts: pl.DataFrame, made_from: dict[str, str]
+) -> set[str]:
+    """Ids of documents whose text has no sketch yet; what an exact copy stands for needs none."""
+    fingerprint = made_from.get(f"{table.name}/signatures")
+    if fingerprint is None:
+        return set()
+    sketched = session.lake.content("signatures", fingerprint).keys().to_frame("key")
+    return set(verdicts.filter("kept").join(sketched, on="key", how="anti").get_column("id"))
 
 
 def _compare(session: Session, head: Head, found: TablePreview, verdicts: pl.DataFrame) -> None:

@@ -23,6 +23,7 @@ from curate.engine.workers import raise_if_stopped
 from curate.lake.content import Content, new_file
 from curate.lake.digest import digest, digest_column, digest_rows
 from curate.lake.parquet import write_parquet
+from curate.reports.numbers import plural
 from curate.sources.readers import ExtractOptions, Fault, Read, Slice, kind_of, read_slice, split
 from schemas.recipe import Source
 from schemas.report import TableReport
@@ -89,8 +90,9 @@ class Reader:
 def read_missing(reader: Reader, pages: pl.DataFrame) -> None:
     """Read every standing page that was not read yet; pages has source, url, page, etag."""
     session = reader.session
-    missing = reader.missing(pages).unique("page", keep="first", maintain_order=True)
-    reader.report.reused = len(pages) - len(missing)
+    unread = reader.missing(pages)
+    missing = unread.unique("page", keep="first", maintain_order=True)
+    reader.report.reused = len(pages) - len(unread)
     session.progress.start("documents", len(pages))
     session.progress.advance("documents", len(pages) - len(missing))
     for name, source in session.plan.recipe.sources.items():
@@ -140,7 +142,7 @@ def _read_files(reader: Reader, source: Source, pages: pl.DataFrame) -> None:
         reader.commit(Path(result["documents"]) if result["rows"] else None, Path(result["records"]))
         done[result["page"]] = done.get(result["page"], 0) + 1
         reader.session.progress.advance(
-            "documents", int(done[result["page"]] == result["slices"]), note=f"{result['rows']} documents"
+            "documents", int(done[result["page"]] == result["slices"]), note=plural(result["rows"], "document")
         )
 
 

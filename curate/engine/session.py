@@ -18,6 +18,7 @@ from curate.engine.workers import Workers
 from curate.lake.digest import content_digest
 from curate.lake.lake import Lake
 from curate.lake.runs import Head
+from schemas.checks import Check
 from schemas.recipe import Recipe
 from schemas.report import RunReport, TableReport
 
@@ -35,6 +36,7 @@ class Session:
     limit: int = 0
     run: str = field(default_factory=lambda: time.strftime("%Y%m%dT%H%M%S-") + uuid.uuid4().hex[:6])
     report: RunReport = field(init=False)
+    _reports: dict[tuple[int, str], TableReport] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.report = RunReport(name=self.name, run=self.run)
@@ -59,6 +61,16 @@ class Session:
         """Under which fingerprint a table's content stands (as published, which may be an older recipe's)."""
         return head.fingerprints.get(self.key(table.name), table.fingerprint)
 
+    def last_report(self, base: Head, table: str) -> TableReport:
+        """The report of a table as it stands in `base`; an empty one where it was never made."""
+        if (base.seq, table) not in self._reports:
+            row = self.lake.runs.standing(base, self.name, [table]).get(table)
+            stored = row.report if row is not None else ""
+            self._reports[base.seq, table] = (
+                TableReport.model_validate_json(stored) if stored else TableReport(table=table)
+            )
+        return self._reports[base.seq, table]
+
     def _keyed(self, values: dict[str, V]) -> dict[str, V]:
         return {self.key(table): value for table, value in values.items()}
 
@@ -77,7 +89,8 @@ class Session:
     ) -> Head:
         """Make a table visible: the one row in `runs`, committed last.
 
-        A table that did not change in any pin, fingerprint or recipe gets no row.
+        A table that did not change in any pin, fingerprint or digest gets no row, unless other blocking checks fail
+        than did before: what is made of it asks that row.
         """
         pins, fingerprints, digests = (self._keyed(values) for values in (pins, fingerprints, digests))
         self.report.tables.append(report)
@@ -86,7 +99,7 @@ class Session:
             now.items() <= then.items()
             for now, then in ((pins, base.pins), (fingerprints, base.fingerprints), (digests, base.digests))
         )
-        if same and not live:
+        if same and not live and _names(report.failed()) == _names(self.last_report(base, table).failed()):
             self.progress.finish(report)
             self.report.version = max(self.report.version, self.lake.head().seq)
             return base
@@ -107,6 +120,10 @@ class Session:
         self.report.version = head.seq
         self.progress.finish(report)
         return head
+
+
+def _names(checks: list[Check]) -> set[str]:
+    return {check.name for check in checks}
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -72,10 +72,15 @@ def with_kept_columns(frame: pl.LazyFrame, plan: Plan) -> pl.LazyFrame:
     empty = {pl.String: "", pl.Boolean: False}
     columns = []
     for name, kind in plan.keep.items():
-        value = pl.coalesce(pl.col("extra").str.json_path_match(path) for path in _json_paths(name))
+        value = own_column(name)
         typed = value.eq("true") if kind == pl.Boolean else value.cast(kind, strict=False)
         columns.append(typed.fill_null(empty.get(type(kind), 0)).alias(name))
     return frame.with_columns(columns).drop("extra")
+
+
+def own_column(name: str) -> pl.Expr:
+    """A column of the user's own as a string, from the JSON of `extra`; NULL where it is missing."""
+    return pl.coalesce(pl.col("extra").str.json_path_match(path) for path in _json_paths(name))
 
 
 def _json_paths(column: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 import curate.dedup
+import curate.export.packing
 from curate.engine.stage import Batch, find_stage
 from curate.text.jit import WARM
 
@@ -18,6 +19,7 @@ def main() -> None:
         stage = find_stage(name)
         stage.run(batch, stage.options.model_validate({}))
     curate.dedup.warm()
+    curate.export.packing.warm()
     WARM.touch()
 
 

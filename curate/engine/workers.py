@@ -17,7 +17,8 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -53,12 +54,41 @@ def raise_if_stopped() -> None:
         raise KeyboardInterrupt
 
 
+@contextmanager
+def stoppable(
+    signals: Iterable[signal.Signals],
+    first: Callable[[], None],
+    second: Callable[[int, Any], None] | None = None,
+) -> Iterator[None]:
+    """While the block runs a signal sets STOP and calls `first`; the next goes to `second`, or where it went before."""
+    if threading.current_thread() is not threading.main_thread():  # no signal arrives elsewhere
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in signals}
+
+    def stop(number: int, frame: Any) -> None:
+        for other, handler in before.items():
+            signal.signal(other, second or handler)
+        STOP.set()
+        first()
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        STOP.clear()
+
+
 class Workers:
     """A pool that starts its processes when they are first needed."""
 
     def __init__(self, count: int | None = None) -> None:
         self.count = count or len(os.sched_getaffinity(0))
         self._idle: list[subprocess.Popen[str]] = []
+        self._started: list[subprocess.Popen[str]] = []
 
     def __enter__(self) -> Workers:
         return self
@@ -72,6 +102,12 @@ class Workers:
         for process in self._idle:
             process.wait()
         self._idle.clear()
+        self._started.clear()
+
+    def kill(self) -> None:
+        """End all processes at once, whatever they are at; for a stop that must not wait for a shard."""
+        for process in self._started:
+            process.kill()
 
     def map(self, function: str, tasks: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Results of `function` ("module:name", dict → dict) over tasks, in the order they finish.
@@ -123,7 +159,7 @@ class Workers:
         stop: threading.Event,
     ) -> None:
         """Feed one process until no task is left."""
-        process = self._idle.pop() if self._idle else _start()
+        process = self._idle.pop() if self._idle else self._start()
         while not stop.is_set() and not STOP.is_set():
             try:
                 task = waiting.get_nowait()
@@ -131,25 +167,27 @@ class Workers:
                 break
             for attempt in range(1, _ATTEMPTS + 1):
                 answer = _ask(process, {"function": function, "task": task})
-                if answer is not None:
+                if answer is not None or STOP.is_set():
                     break
                 code = process.wait()
-                process = _start()
+                process = self._start()
                 if attempt == _ATTEMPTS:
                     answer = {"error": _dead(function, code)}
-            done.put(answer or {})
+            if answer is not None:  # else it was killed by a stop
+                done.put(answer)
         self._idle.append(process)
 
-
-def _start() -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "curate.engine.workers"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-        env={**os.environ, **_ONE_THREAD},
-    )
+    def _start(self) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "curate.engine.workers"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            env={**os.environ, **_ONE_THREAD},
+        )
+        self._started.append(process)
+        return process
 
 
 def _ask(process: subprocess.Popen[str], question: dict[str, Any]) -> dict[str, Any] | None:

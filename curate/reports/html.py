@@ -10,15 +10,16 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from curate.reports.histogram_card import histogram_card
-from curate.reports.numbers import duration, plural, share
+from curate.reports.numbers import duration, number, plural, share
 from curate.reports.printable import printable
 from curate.reports.summary import document_tables, funnel_rows, sentence
+from schemas.checks import Check
 from schemas.report import Reason, RunReport, Sample, TableReport
 
 _FOLDER = Path(__file__).parent
@@ -52,6 +53,7 @@ def render(report: RunReport, samples: Sequence[Sample] = ()) -> str:
         report=report, samples=samples, sentence=sentence(report), numbers=_numbers(report), warnings=_warnings(report),
         funnel=_funnel(report), histograms=[histogram_card(one, table) for table in tables for one in table.histograms],
         reasons=[_rule(reason, table) for table in tables for reason in table.reasons], meters=_meters(report),
+        checks=[_check(check, table) for table in report.tables for check in table.checks],
         slowest=_slowest(report), footer=_footer(report), script=Markup(script), script_hash=f"sha256-{digest}",
     )  # fmt: skip
 
@@ -84,8 +86,16 @@ def _numbers(report: RunReport) -> list[tuple[str, str]]:
         (f"{dropped:,}", "dropped by rules"),
         (f"{twins:,}", "duplicates removed"),
         *([(f"{sum(masked):,}", "personal details masked")] if masked else []),
+        *_tokens(report.table("tokens")),
         (duration(report.seconds), "for the whole run"),
     ]
+
+
+def _tokens(tokens: TableReport) -> list[tuple[str, str]]:
+    rate = tokens.rates.get("bytes_per_token")
+    if rate is None:
+        return []
+    return [(f"{tokens.counts['tokens']:,}", "tokens"), (f"{rate:.2f}", "bytes per token")]
 
 
 def _is_twin(reason: Reason) -> bool:
@@ -103,11 +113,6 @@ def _warnings(report: RunReport) -> list[str]:
         ]
         found += [
             f"{table.table}: {fault.place}: {fault.reason}: {fault.message}" for fault in table.failures[:5]
-        ]
-        found += [
-            f"{reason.step}.{reason.reason} could not be judged for {plural(reason.unjudged, 'document')}, which stayed."
-            for reason in table.reasons
-            if reason.unjudged
         ]
     idle = [
         f"{one.step}.{one.reason}"
@@ -146,12 +151,22 @@ def _rule(reason: Reason, table: TableReport) -> dict[str, Any]:
     }
 
 
-def _redactions(report: RunReport) -> dict[str, int]:
-    counts = report.table("corpus").counts
+def _check(check: Check, table: TableReport) -> dict[str, Any]:
+    outcome = "passed" if check.passed else "stopped the run" if check.severity == "blocking" else "failed"
+    numbers = ", ".join(f"{name} {number(value)}" for name, value in check.numbers.items())
     return {
-        key.removeprefix(_REDACTED): count
-        for key, count in counts.items()
-        if key.startswith(_REDACTED) and count
+        "name": f"{table.table}.{check.name}",
+        "outcome": outcome,
+        "kind": "kept" if check.passed else "left",
+        "numbers": numbers,
+        "message": check.message,
+    }
+
+
+def _below(start: str, values: Mapping[str, float]) -> dict[str, float]:
+    """What is counted under names that begin so, by the rest of the name."""
+    return {
+        key.removeprefix(start): value for key, value in values.items() if key.startswith(start) and value
     }
 
 
@@ -177,10 +192,13 @@ def _meters(report: RunReport) -> list[tuple[str, str, list[dict[str, Any]]]]:
         for table in report.tables
         for step, spent in table.step_seconds.items()
     }
+    redacted, tokens = _below(_REDACTED, report.table("corpus").counts), report.table("tokens")
     found = [
         ("Languages", "stay", _meter(dict(named), "{:,}".format)),
+        ("Tokens by language", "stay", _meter(_below("tokens.", tokens.counts), "{:,}".format)),
+        ("Bytes per token", "plain", _meter(_below("bytes_per_token.", tokens.rates), "{:.2f}".format)),
         ("Duplicates", "leave", _meter(twins, "{:,}".format)),
-        ("Masked personal data", "plain", _meter(_redactions(report), "{:,}".format)),
+        ("Masked personal data", "plain", _meter(redacted, "{:,}".format)),
         ("Time by table", "plain", _meter(seconds, duration)),
         ("Time by step, all workers together", "plain", _meter(steps, duration)),
     ]

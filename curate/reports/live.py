@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from curate.engine.progress import Progress
-from curate.reports.plain import Pace, outcome, position
+from curate.reports.plain import WIDTH, Pace, outcome, position
 from curate.reports.printable import printable
 from schemas.report import TableReport
 
-_NAME, _WORDS = 12, (13, 5, 12, 11)  # least widths, so that bars stand still
+_WORDS = (13, 5, 12, 11)  # least widths, so that bars stand still
 _LONGEST_BAR, _SHORTEST_BAR = 30, 6
 
 
@@ -64,7 +64,7 @@ class LiveProgress(Progress):
         """A table is made and published: its row becomes one line."""
         self._paces.pop(report.table, None)
         self._live.refresh()  # else the old row is drawn once more below the line
-        line = Text.assemble(("✓ ", "green"), f"{report.table:<{_NAME}}  ", (outcome(report), "dim"))
+        line = Text.assemble(("✓ ", "green"), f"{report.table:<{WIDTH}}  ", (outcome(report), "dim"))
         self._console.print(line, soft_wrap=True)
 
     def say(self, message: str) -> None:
@@ -76,9 +76,9 @@ class LiveProgress(Progress):
 
     def _row(self, table: str, pace: Pace) -> Table:
         words = [printable(word, 40) for word in position(table, pace, self._notes.get(table, ""))]
-        widths = [_NAME + 2, *map(max, _WORDS, map(len, words))]
+        widths = [WIDTH + 2, *map(max, _WORDS, map(len, words))]
         cells: list[Text | ProgressBar] = [
-            Text(f"  {printable(table, _NAME)}", style="bold"),
+            Text(f"  {printable(table, WIDTH)}", style="bold"),
             *map(Text, words),
         ]
         bar = min(_LONGEST_BAR, self._console.width - sum(widths) - 2 * len(widths) - 3)

@@ -42,13 +42,15 @@ def duration(seconds: float) -> str:
 def size(count: float) -> str:
     """Bytes with a decimal unit.
 
-    >>> size(0), size(999), size(1_240_000), size(16_000_000)
-    ('0 bytes', '999 bytes', '1.2 MB', '16 MB')
+    >>> size(0), size(1), size(999), size(1_240_000), size(16_000_000)
+    ('0 bytes', '1 byte', '999 bytes', '1.2 MB', '16 MB')
     """
     unit = 0
     while count >= 999.5 and unit < len(_SIZES) - 1:
         count, unit = count / 1000, unit + 1
-    return f"{count:.1f} {_SIZES[unit]}" if unit and count < 10 else f"{count:.0f} {_SIZES[unit]}"
+    if not unit:
+        return plural(round(count), "byte")
+    return f"{count:.1f} {_SIZES[unit]}" if count < 10 else f"{count:.0f} {_SIZES[unit]}"
 
 
 def plural(count: int, one: str, many: str = "") -> str:

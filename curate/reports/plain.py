@@ -11,7 +11,14 @@ from curate.reports.numbers import duration, plural, share
 from curate.reports.printable import printable
 from schemas.report import TableReport
 
-_UNITS = {"pages": "page", "chunks": "doc", "vectors": "chunk", "index_candidate": "chunk", "index_live": "chunk"}
+_UNITS = {
+    "pages": "page",
+    "chunks": "doc",
+    "vectors": "chunk",
+    "index_candidate": "chunk",
+    "index_live": "chunk",
+}
+WIDTH = 15  # of the name of a table
 _WINDOW = 60.0  # seconds that a rate looks back
 _TELLING = 0.5  # seconds before a rate says anything
 _SILENCE, _STEP, _LEAST = 30.0, 0.1, 2.0
@@ -58,7 +65,7 @@ def position(table: str, pace: Pace, note: str = "") -> list[str]:
     return [
         f"{pace.done:,}/{pace.total:,}" if known else plural(pace.done, unit),
         share(min(pace.done, pace.total), pace.total) if known else "",
-        note or (f"{pace.rate:,.0f} {unit}s/s" if pace.rate >= 1 else ""),
+        note or (f"{plural(round(pace.rate), unit)}/s" if pace.rate >= 1 else ""),
         f"{duration(pace.left)} left" if pace.left >= 1 else "",
     ]
 
@@ -68,6 +75,12 @@ def outcome(report: TableReport) -> str:
     dropped = report.rows - report.kept
     if report.table == "pages":
         parts = [plural(report.kept, "page"), f"{report.measured:,} new" if report.measured else ""]
+    elif report.table == "index_candidate":
+        parts = [plural(report.kept, "chunk"), "a new version" if report.measured else "the version is there"]
+    elif report.table == "index_live":
+        parts = [f"{plural(report.kept, 'chunk')} live"]
+    elif report.table == "tokens":
+        parts = [f"{report.measured:,} made", *token_words(report)]
     elif report.table in _UNITS:
         parts = [f"{report.measured:,} made"]
     else:
@@ -75,6 +88,14 @@ def outcome(report: TableReport) -> str:
         parts += [f"{report.came_back:,} came back" if report.came_back else ""]
     parts += [f"{report.reused:,} reused" if report.reused else "", duration(report.seconds)]
     return ", ".join(part for part in parts if part)
+
+
+def token_words(report: TableReport) -> list[str]:
+    """Tokens, and the bytes that each stands for; nothing where there are none."""
+    rate = report.rates.get("bytes_per_token")
+    return (
+        [plural(report.counts["tokens"], "token"), f"{rate:.2f} bytes per token"] if rate is not None else []
+    )
 
 
 class PlainProgress(Progress):
@@ -94,7 +115,7 @@ class PlainProgress(Progress):
         self._paces[table] = Pace(total, self._clock)
         self._told[table] = (self._clock(), 0)
         if not again:
-            self._line(table, f"0/{total:,}" if total else "begins")
+            self._line(table, f"0/{total:,}" if total else "started")
 
     def advance(self, table: str, done: int, total: int = 0, note: str = "") -> None:
         """`done` more documents of a table are finished."""
@@ -118,4 +139,4 @@ class PlainProgress(Progress):
         self._write(printable(message, 500))
 
     def _line(self, table: str, words: str) -> None:
-        self._write(printable(f"{table:<12}  {words}", 200))
+        self._write(printable(f"{table:<{WIDTH}}  {words}", 200))

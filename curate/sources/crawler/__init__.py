@@ -2,7 +2,8 @@
 
     __main__    reads the job, watches for the end of stdin, runs the reactor
     spider      turns answers into rows
-    frontier    which URL is next: scope, order, traps, patience with each host
+    scope       which URLs belong to the source
+    frontier    which URL is next: order, traps, patience with each host
     guard       which addresses may be connected to
     robots      what robots.txt says
     page        what a body is, and what it links to

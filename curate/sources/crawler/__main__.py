@@ -22,11 +22,12 @@ from twisted.internet.task import LoopingCall
 from twisted.python.log import PythonLoggingObserver
 
 from curate.sources.crawl import CrawlJob
-from curate.sources.crawler.frontier import Frontier, Scope
+from curate.sources.crawler.frontier import Frontier
 from curate.sources.crawler.guard import Guard
 from curate.sources.crawler.known import Known
 from curate.sources.crawler.outcome import failure, notes
 from curate.sources.crawler.report import Reporter, log_to_stderr, masker
+from curate.sources.crawler.scope import Scope
 from curate.sources.crawler.settings import connections_of, scrapy_settings
 from curate.sources.crawler.spider import SiteSpider
 from curate.sources.crawler.writer import ShardWriter
@@ -79,6 +80,8 @@ class Run:
 
     def _tick(self) -> None:
         self.writer.flush_if_old()
+        if self.crawler.spider is not None:  # also where no answer comes: a driver that is to stop looks then
+            self.reporter.progress(**self.crawler.spider.progress)
         if resident() > MEMORY:
             self.stop("memory")
 
@@ -112,6 +115,7 @@ class Run:
             self.reporter.say("failed", message=mask(failed[0]), hint=failed[1])
         else:
             said = notes(self.job, spider.tally, self.frontier.left_out, turned_away)
+            self.reporter.say("progress", **spider.progress)
             self.reporter.say(
                 "end",
                 reason=self.reason,
@@ -119,6 +123,8 @@ class Run:
                 left_out=dict(self.frontier.left_out),
                 refused=turned_away,
                 notes=[mask(note) for note in said],
+                sitemap_urls=spider.tally.sitemap_urls,
+                sitemaps_unread=spider.tally.sitemaps_unread + self.frontier.sitemaps_waiting,
             )
         self.reporter.close()
         os._exit(0)  # threads may hang in name look-ups

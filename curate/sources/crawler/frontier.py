@@ -1,31 +1,19 @@
-"""Which URL is next: what belongs to the source, in which order, where a trap begins, whose turn it is."""
+"""Which URL is next: in which order, where a trap begins, whose turn it is."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from fnmatch import translate
 from typing import Literal
-from urllib.parse import urlsplit
 
 from curate.sources.crawler.known import Known
 from curate.sources.crawler.robots import ALLOW_ALL, Rules
+from curate.sources.crawler.scope import Scope, no_page, repeats
 from curate.sources.urls import origin, shape
 
 MAX_ALIKE = 2_000  # pages of one shape that are followed from links
-MAX_REPEATS = 3  # of one segment in a path
-MAX_LENGTH = 2_000  # characters of a URL
 MAX_SILENCE = 20  # requests in a row without an answer after which a host is given up
-
-# Files that no reader understands, by the end of their path: not asked for at all.
-_FILES = re.compile(
-    r"\.(?:7z|apk|avi|bin|bmp|bz2|css|deb|dmg|doc|docx|eot|epub|exe|flac|flv|gif|gz|ico|img|iso|jar|jpe?g|js|m4a"
-    r"|m4v|mjs|mkv|mov|mp3|mp4|mpe?g|msi|odp|ods|odt|ogg|otf|pkg|png|ppt|pptx|ps|rar|rpm|svg|swf|tar|tgz|tiff?|ttf"
-    r"|wav|webm|webp|whl|wmv|woff2?|xls|xlsx|xz|zip|zst)$",
-    re.IGNORECASE,
-)
 
 
 @dataclass(slots=True)
@@ -65,37 +53,6 @@ class Origin:
     lost: str = ""
 
 
-class Scope:
-    """What belongs to a source: its own hosts, or what `allow` names; never what `deny` names."""
-
-    def __init__(self, urls: Iterable[str], allow: Sequence[str], deny: Sequence[str]) -> None:
-        self._own = {alias for url in urls for alias in _authorities(origin(url))}
-        self._allow = _patterns(allow)
-        self._deny = _patterns(deny)
-
-    def own(self, url: str) -> bool:
-        """Whether the URL lies on a host of the source (the port may change between 80 and 443)."""
-        return origin(url) in self._own
-
-    def __contains__(self, url: str) -> bool:
-        if self._deny and self._deny.match(url):
-            return False
-        return bool(self._allow.match(url)) if self._allow else self.own(url)
-
-
-def _authorities(name: str) -> set[str]:
-    """An origin, and its twin under the other scheme if it has no port of its own."""
-    scheme, _, rest = name.partition("://")
-    has_port = rest.rpartition("]")[2].count(":") > 0
-    return {name, name if has_port else f"{'http' if scheme == 'https' else 'https'}://{rest}"}
-
-
-def _patterns(globs: Sequence[str]) -> re.Pattern[str] | None:
-    """One expression for all globs; one that begins with "/" is over path and query."""
-    parts = [r"https?://[^/]+" * glob.startswith("/") + f"(?:{translate(glob)})" for glob in globs]
-    return re.compile("|".join(parts)) if parts else None
-
-
 class Frontier:
     """Breadth first within an origin, turn by turn between origins.
 
@@ -126,6 +83,11 @@ class Frontier:
     def under_way(self) -> int:
         """Places that were taken and have no answer yet."""
         return sum(one.under_way for one in self.origins.values())
+
+    @property
+    def sitemaps_waiting(self) -> int:
+        """Sitemaps that were not asked for yet."""
+        return sum(place.kind == "sitemap" for one in self.origins.values() for place in one.queue)
 
     @property
     def exhausted(self) -> bool:
@@ -184,17 +146,11 @@ class Frontier:
 
     def _trap(self, place: Place) -> str:
         """Why a URL is not followed, or ""."""
-        if len(place.url) > MAX_LENGTH:
-            return "too long"
-        path = urlsplit(place.url).path
-        if _FILES.search(path):
-            return "no text by its file name"
-        if place.offered:
-            return ""
+        if (reason := no_page(place.url)) or place.offered:
+            return reason
         if place.depth > self.max_depth:
             return f"deeper than {self.max_depth} links"
-        counts = Counter(part for part in path.split("/") if part)
-        if max(counts.values(), default=0) > MAX_REPEATS:
+        if repeats(place.url):
             return "repeating path"
         alike = shape(place.url)
         self._alike[alike] += 1

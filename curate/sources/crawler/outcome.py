@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from curate.reports.numbers import plural
 from curate.sources.crawl import CrawlJob
 from curate.sources.urls import canonical, host_of
 from schemas.tables import STATUS_BANNED, STATUS_NONE
@@ -16,12 +17,19 @@ SITE_REASONS = "look at the site in a browser, and at url under [sources.{source
 
 @dataclass
 class Tally:
-    """What came of the crawl so far. `start`: the last row of each URL that the user named."""
+    """What came of the crawl so far.
+
+    `start`: the last row of each URL that the user named; `moved`: redirects that were met before any good
+    page; `sitemap_urls`: URLs of the source that its sitemaps name; `sitemaps_unread`: sitemaps left out by a limit.
+    """
 
     statuses: Counter[int] = field(default_factory=Counter)
     good: int = 0
     bytes: int = 0
     start: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    moved: dict[str, str] = field(default_factory=dict)
+    sitemap_urls: int = 0
+    sitemaps_unread: int = 0
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -66,12 +74,27 @@ def failure(job: CrawlJob, tally: Tally, turned_away: Mapping[str, list[str]]) -
     if statuses == {STATUS_NONE}:
         return f"{url} cannot be reached: {row['error']}.", "is the site up, and the URL right?"
     if row["location"]:
-        return (
-            f"{url} leads to {row['location']}, which gave no page that belongs to the source.",
-            f'under [sources.{job.source}]: url = "{row["location"]}"',
-        )
+        return _moved(job, url, tally.moved)
     return f"{url} gave no page: {row['error'] or 'nothing that can be read'}.", SITE_REASONS.format(
         source=job.source
+    )
+
+
+def _moved(job: CrawlJob, url: str, moved: Mapping[str, str]) -> tuple[str, str]:
+    """Message and hint for a start that leads elsewhere, or round in a circle."""
+    way = [url]
+    while (target := moved.get(way[-1], "")) and target not in way:
+        way.append(target)
+    if target:
+        circle = " → ".join([*way, target])
+        hint = (
+            "such a site often waits for a login or a cookie: if a browser shows a page there, name that page in url "
+            f'under [sources.{job.source}], or give what the browser has: cookies.NAME = "..."'
+        )
+        return f"{url} gave no page, its redirects go in a circle: {circle}.", hint
+    return (
+        f"{url} leads to {way[-1]}, which gave no page that belongs to the source.",
+        f'under [sources.{job.source}]: url = "{way[-1]}"',
     )
 
 
@@ -81,7 +104,7 @@ def notes(
     """Sentences about what was not fetched and why."""
     said = list(tally.notes)
     for reason, count in sorted(left_out.items()):
-        said.append(f"{count:,} URLs left out: {reason}.")
+        said.append(f"{plural(count, 'URL')} left out: {reason}.")
     for host, addresses in sorted(turned_away.items()):
         line = allow_private_line([host])
         said.append(

@@ -30,6 +30,7 @@ from curate.sources.urls import canonical, host_of, origin
 from schemas.tables import STATUS_BANNED, STATUS_LIMIT, STATUS_NONE
 
 MAX_HOPS = 5  # redirects in a row, and sitemaps within sitemaps
+SITEMAP_SECONDS = 10.0  # for all sitemaps of a crawl that reads only some
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MEDIA = re.compile(rb"(?:image|audio|video|font)/")
@@ -56,6 +57,7 @@ class SiteSpider(Spider):  # type: ignore[misc]
         self.tally = Tally()
         self.stopping = False
         self.full = False
+        self._sitemaps, self._sitemaps_until = 0, 0.0
         self.starts = dict.fromkeys(canonical(url) for url in job.urls)
         self._own_origins = {origin(url) for url in self.starts}
         self._common = {"User-Agent": job.user_agent, "Accept": _ACCEPT}
@@ -88,6 +90,10 @@ class SiteSpider(Spider):  # type: ignore[misc]
             place = self.frontier.take(time.monotonic())
             if place is None:
                 return None
+            if place.kind == "sitemap" and self._enough_sitemaps():
+                self.tally.sitemaps_unread += 1
+                self.frontier.done(place)
+                continue
             rules = self.frontier.origins[place.origin].rules
             if place.kind == "page" and self.job.robots and rules and not rules.allows(place.url):
                 self._row(place, STATUS_BANNED, error="robots.txt forbids it")
@@ -95,6 +101,14 @@ class SiteSpider(Spider):  # type: ignore[misc]
                 continue
             return self._request(place)
         return None
+
+    def _enough_sitemaps(self) -> bool:
+        """Whether one more sitemap is beyond the limit of the job; counts it."""
+        now = time.monotonic()
+        self._sitemaps += 1
+        self._sitemaps_until = self._sitemaps_until or now + SITEMAP_SECONDS
+        beyond = self._sitemaps > self.job.max_sitemaps or now > self._sitemaps_until
+        return bool(self.job.max_sitemaps) and beyond
 
     @property
     def _pages(self) -> int:
@@ -115,6 +129,9 @@ class SiteSpider(Spider):  # type: ignore[misc]
         meta: dict[str, Any] = {"place": place, "download_timeout": self.job.timeout}
         if place.kind == "sitemap":
             meta["download_maxsize"] = sitemaps.MAX_BYTES
+            if self.job.max_sitemaps:
+                left = max(0.1, self._sitemaps_until - time.monotonic())
+                meta["download_timeout"] = min(left, self.job.timeout)
         return Request(
             place.url,
             callback=self.answer,
@@ -140,13 +157,13 @@ class SiteSpider(Spider):  # type: ignore[misc]
         self.frontier.heard(place, answered=True)
         self.tally.bytes += len(response.body)
         retry = pause_before_retry(response.status, response.headers.get("Retry-After"), place.tries)
-        if retry is not None:
+        if retry is not None and not self._hurried(place):
             self._again(place, retry)
         else:
             handle = {"page": self._page, "robots": self._robots, "sitemap": self._sitemap}[place.kind]
             handle(place, response)
             self.frontier.done(place)
-        self._progress()
+        self.reporter.progress(**self.progress)
 
     def no_answer(self, failure: Any) -> None:
         """Errback: no answer, or one that was cut off by a limit."""
@@ -164,6 +181,7 @@ class SiteSpider(Spider):  # type: ignore[misc]
             and not private
             and one.answered
             and not one.lost
+            and not self._hurried(place)
             and place.tries < MAX_TRIES
         ):
             self._again(place, float(4**place.tries))
@@ -172,8 +190,14 @@ class SiteSpider(Spider):  # type: ignore[misc]
                 self._row(place, status, error=error)
             elif place.kind == "robots":
                 self._no_robots(place, error)
+            elif self._hurried(place):
+                self.tally.sitemaps_unread += 1
             self.frontier.done(place)
-        self._progress()
+        self.reporter.progress(**self.progress)
+
+    def _hurried(self, place: Place) -> bool:
+        """Whether a place is not worth waiting for."""
+        return place.kind == "sitemap" and bool(self.job.max_sitemaps)
 
     def _again(self, place: Place, seconds: float) -> None:
         """Ask again later; until then the origin has peace."""
@@ -276,6 +300,8 @@ class SiteSpider(Spider):  # type: ignore[misc]
         row["error"] = self.mask(row["error"])
         self.tally.statuses[status] += 1
         self.tally.good += bool(row["page"])
+        if row["location"] and not self.tally.good:
+            self.tally.moved[place.url] = row["location"]
         if place.url in self.starts:
             self.tally.start[place.url] = row
         self.writer.add(row, body)
@@ -322,10 +348,13 @@ class SiteSpider(Spider):  # type: ignore[misc]
             except ValueError as error:
                 self.tally.notes.append(f"The sitemap {place.url} was not read: {error}.")
                 return
-            for address in addresses:
-                if nested:
+            if nested:
+                for address in addresses:
                     self._offer_sitemap(place, address, place.hops + 1)
-                elif url := joined(place.url, address):
+                return
+            for url in dict.fromkeys(joined(place.url, address) for address in addresses):
+                if url and url in self.frontier.scope:
+                    self.tally.sitemap_urls += 1
                     self.frontier.offer(url)
 
     def _offer_sitemap(self, place: Place, reference: str, hops: int) -> None:
@@ -333,11 +362,16 @@ class SiteSpider(Spider):  # type: ignore[misc]
         if url and hops <= MAX_HOPS:
             self.frontier.sitemap(url, hops)
 
-    def _progress(self) -> None:
+    @property
+    def progress(self) -> dict[str, int]:
+        """How far the crawl is: the columns of the event."""
         tally = self.tally
-        self.reporter.progress(
-            fetched=tally.fetched, queued=len(self.frontier), failed=tally.failed, bytes=tally.bytes
-        )
+        return {
+            "fetched": tally.fetched,
+            "queued": len(self.frontier),
+            "failed": tally.failed,
+            "bytes": tally.bytes,
+        }
 
 
 def _location(response: Any) -> str:

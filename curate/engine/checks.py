@@ -1,0 +1,354 @@
+"""The checks of the tables up to `corpus`: each looks at what was written, before it is published.
+
+What could go live wrong is blocking: a run ends after the table that fails. A check that would read texts again
+is not made again over what it has passed: files are immutable, so its answer in `runs` stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.dedup.options import MinhashOptions
+from curate.engine.near import NearDuplicates
+from curate.engine.plan import CORPUS_STAGES, PlannedStep, PlannedTable
+from curate.engine.session import Session
+from curate.engine.stage import Batch, find_stage
+from curate.lake.delta import plain_schema
+from curate.lake.parquet import ROW_GROUP_ROWS
+from curate.lake.runs import Head
+from curate.lake.state import State
+from curate.reports.numbers import plural, share
+from curate.text.arrow import normalised
+from schemas.checks import CHECKS, Check, judged
+from schemas.recipe import Bounds, Recipe, Step
+from schemas.report import TableReport
+
+_SAMPLE = 200  # documents whose nearest other one is looked for
+_INDEXED = ("chunks", "vectors", "index_candidate", "index_live")
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A state table at the version that is about to be published."""
+
+    state: State
+    version: int
+
+    def scan(self) -> pl.LazyFrame:
+        """Its rows."""
+        return self.state.scan(self.version)
+
+
+def check_names(recipe: Recipe, table: str) -> dict[str, str]:
+    """Check → severity of all that a report of this table can carry."""
+    steps = recipe.tables.get(table, ())
+    kinds = {table}
+    if table in recipe.tables and table != "documents":
+        kinds.add("deduplicated" if any(step.stage in CORPUS_STAGES for step in steps) else "measured")
+    needed = {
+        "no_exact_duplicate": _has(steps, "exact"),
+        "no_near_duplicate": _has(steps, "minhash"),
+        "no_personal_data": any(_has(all_steps, "anonymize") for all_steps in recipe.tables.values()),
+    }
+    return {
+        name: known.severity
+        for name, known in CHECKS.items()
+        if kinds & set(known.tables) and needed.get(name, True)
+    }
+
+
+def _has(steps: tuple[Step, ...], stage: str) -> bool:
+    return any(step.stage == stage for step in steps)
+
+
+def table_checks(
+    session: Session, base: Head, report: TableReport, pinned: Mapping[str, Pinned]
+) -> list[Check]:
+    """The checks that every table with verdicts has. `pinned` are its state tables, by name."""
+    table = session.plan.table(report.table)
+    checks = [schema_check(pinned), *_kept_share(session, base, report)]
+    verdicts = (
+        pinned[f"verdicts/{table.name}"]
+        .scan()
+        .select("id", "kept", "step", "reason", "duplicate_of")
+        .collect()
+    )
+    checks.append(_every_drop_has_reason(verdicts))
+    if table.kind != "documents":
+        checks.append(_nothing_lost(session, base, table, verdicts, pinned.get("corpus")))
+    if table.kind != "deduplicated":
+        checks += [_rules_judged(report), _errors(report)]
+    return checks
+
+
+def schema_check(pinned: Mapping[str, Pinned]) -> Check:
+    """Every file has the columns and types of its table: footers only."""
+    files, wrong = 0, []
+    for name, table in pinned.items():
+        wanted = plain_schema(table.state.schema)
+        for file in sorted(table.state.files(table.version)):
+            files += 1
+            found = plain_schema(pq.read_schema(table.state.folder / file))
+            if found != wanted:
+                wrong.append(f"{name}/{file} has {_difference(found, wanted)}")
+    return judged(
+        "schema",
+        not wrong,
+        {"files": files, "wrong": len(wrong)},
+        f"{plural(len(wrong), 'file')}: {'; '.join(wrong[:1])}.",
+    )
+
+
+def _difference(found: pa.Schema, wanted: pa.Schema) -> str:
+    """The first column in which two schemas differ."""
+    for field in wanted:
+        if field.name not in found.names:
+            return f"no column {field.name}"
+        if found.field(field.name).type != field.type:
+            return f"a column {field.name} of type {found.field(field.name).type}, not {field.type}"
+    more = [name for name in found.names if name not in wanted.names]
+    return f"a column {more[0]} that the table does not have" if more else "its columns in another order"
+
+
+def _kept_share(session: Session, base: Head, report: TableReport) -> list[Check]:
+    """The share kept, within its bounds and beside the last run's."""
+    bounds = session.plan.recipe.checks.get(report.table, Bounds.model_validate({}))
+    kept = report.kept / report.rows if report.rows else 0.0
+    numbers = {
+        "rows": report.rows, "kept": report.kept, "share": kept,
+        "min_kept": bounds.min_kept, "max_kept": bounds.max_kept, "limit": session.limit,
+    }  # fmt: skip
+    side = "less than min_kept" if kept < bounds.min_kept else "more than max_kept"
+    bound = bounds.min_kept if kept < bounds.min_kept else bounds.max_kept
+    told = f"{report.kept:,} of {plural(report.rows, 'document')} kept ({share(report.kept, report.rows)})"
+    within = judged(
+        "kept_share",
+        bounds.min_kept <= kept <= bounds.max_kept,
+        numbers,
+        f"{told}, {side} = {bound:g} of [checks.{report.table}].",
+    )
+    last = session.last_report(base, report.table).check("kept_share")
+    # A first look with --limit says nothing about the whole.
+    if last is None or last.numbers["limit"] != session.limit:
+        return [within]
+    before = last.numbers["share"]
+    numbers = {
+        "share": kept, "before": before, "change": kept - before, "max_change": bounds.max_change,
+        "rows": report.rows, "rows_before": last.numbers["rows"],
+    }  # fmt: skip
+    message = f"{told}, {share(before, 1)} in the last run: max_change = {bounds.max_change:g} of [checks.{report.table}]."
+    return [within, judged("kept_share_change", abs(kept - before) <= bounds.max_change, numbers, message)]
+
+
+def _every_drop_has_reason(verdicts: pl.DataFrame) -> Check:
+    """Of verdicts (id, kept, step, reason, duplicate_of)."""
+    dropped = verdicts.filter(~pl.col("kept"))
+    unnamed = dropped.filter((pl.col("step") == "") | (pl.col("reason") == ""))
+    kept = verdicts.filter("kept").select(duplicate_of="id")
+    twins = dropped.filter(pl.col("duplicate_of") != "").join(kept, on="duplicate_of", how="anti")
+    numbers = {"dropped": len(dropped), "without_reason": len(unnamed), "without_twin": len(twins)}
+    first = pl.concat([unnamed, twins]).get_column("id").head(1).to_list()
+    return judged(
+        "every_drop_has_reason",
+        not first,
+        numbers,
+        f"{plural(len(unnamed), 'document')} dropped without a reason, {len(twins):,} for a document that is not kept: "
+        f"{', '.join(first)}.",
+    )
+
+
+def _nothing_lost(
+    session: Session, base: Head, table: PlannedTable, verdicts: pl.DataFrame, product: Pinned | None
+) -> Check:
+    """Ids that reached a table are those that the one before kept, each once; so is the product."""
+    before = session.plan.before(table.name)[-1].name
+    kept_before = (
+        session.lake.read(session.name, f"verdicts/{before}", base).filter("kept").select("id").collect()
+    )
+    found = _compare(kept_before, verdicts)
+    message = f"{_told(found)} of {plural(len(kept_before), 'document')} kept in {before}"
+    if product is not None:
+        rows = _compare(verdicts.filter("kept"), product.scan().select("id").collect())
+        found.update({f"rows_{name}": count for name, count in rows.items()})
+        message += f"; {_told(rows)} in the rows of corpus"
+    return judged(
+        "nothing_lost", not any(found.values()), {"documents": len(kept_before), **found}, f"{message}."
+    )
+
+
+def _compare(wanted: pl.DataFrame, found: pl.DataFrame) -> dict[str, int]:
+    """How many ids are missing, unknown, or there more than once."""
+    return {
+        "missing": len(wanted.join(found, on="id", how="anti")),
+        "unknown": len(found.join(wanted, on="id", how="anti")),
+        "twice": len(found) - found.get_column("id").n_unique(),
+    }
+
+
+def _told(found: Mapping[str, int]) -> str:
+    return f"{found['missing']:,} missing, {found['unknown']:,} unknown, {found['twice']:,} twice"
+
+
+def records_check(session: Session, pages: pl.DataFrame, records: pl.LazyFrame, verdicts: Pinned) -> Check:
+    """`nothing_lost` of `documents`: every record of every standing page (source, url, page) has its verdict.
+
+    A URL that two sources have stands once, and so is looked for by place alone. With --limit pages are read in part.
+    """
+    stored = records.filter(pl.col("reason") != "empty").select("page").collect()
+    counted = stored.group_by("page").len("records").join(pages, on="page")
+    wanted = counted.group_by("url").agg(pl.col("records").max())
+    places = verdicts.scan().select("id", "place").collect()
+    path = pl.col("place").str.replace(r"#\d+$", "")
+    known = pl.when(path.is_in(wanted.get_column("url").implode())).then(path).otherwise("place")
+    reached = places.group_by(url=known).len("reached")
+    lost = wanted.join(reached, on="url", how="left").filter(
+        pl.col("reached").fill_null(0) < pl.col("records")
+    )
+    twice = len(places) - places.get_column("id").n_unique()
+    missing = 0 if session.limit else len(lost)
+    return judged(
+        "nothing_lost",
+        missing == 0 and twice == 0,
+        {"pages": len(wanted), "documents": len(places), "missing": missing, "twice": twice},
+        f"Records are missing of {plural(missing, 'page')}: {', '.join(lost.get_column('url').head(1))}; {twice:,} ids twice.",
+    )
+
+
+def _rules_judged(report: TableReport) -> Check:
+    unjudged = {f"{one.step}.{one.reason}": one.unjudged for one in report.reasons if one.unjudged}
+    told = ", ".join(f"{name} for {plural(count, 'document')}" for name, count in unjudged.items())
+    return judged(
+        "rules_judged", not unjudged, unjudged, f"Rules were NULL, and the documents stayed: {told}."
+    )
+
+
+def _errors(report: TableReport) -> Check:
+    errors = {
+        f"{one.step}.{one.reason}": one.dropped
+        for one in report.reasons
+        if one.reason.startswith("error:") and one.dropped
+    }
+    told = ", ".join(f"{name} {count:,}" for name, count in errors.items())
+    return judged("errors", not errors, errors, f"Documents were dropped by errors: {told}.")
+
+
+def duplicate_checks(
+    session: Session,
+    base: Head,
+    report: TableReport,
+    rows: pl.DataFrame,
+    verdicts: Pinned,
+    fingerprints: Mapping[str, str],
+) -> list[Check]:
+    """Checks of a deduplicated table: `rows` are those that reached it, as `standing` gives them."""
+    table = session.plan.table(report.table)
+    kept = verdicts.scan().filter("kept").select("id", "key").collect()
+    checks = []
+    near = [step.options for step in table.steps if isinstance(step.options, MinhashOptions)]
+    if len(near) < len(table.steps):
+        again = len(kept) - kept.get_column("key").n_unique()
+        message = f"{plural(again, 'document')} kept with the text of another one that is kept."
+        checks.append(judged("no_exact_duplicate", not again, {"kept": len(kept), "copies": again}, message))
+    if near:
+        last = session.last_report(base, report.table).check("no_near_duplicate")
+        threshold = min(options.threshold for options in near)
+        key = session.key(f"verdicts/{report.table}")
+        same = base.pins.get(key) == verdicts.version and all(
+            base.fingerprints.get(session.key(name)) == found for name, found in fingerprints.items()
+        )
+        if last is not None and same and last.numbers["threshold"] == threshold:
+            return [*checks, last]
+        checks.append(_no_near_duplicate(session, base, report, near, rows.join(kept, on="id", how="semi")))
+    return checks
+
+
+def _no_near_duplicate(
+    session: Session, base: Head, report: TableReport, steps: list[MinhashOptions], kept: pl.DataFrame
+) -> Check:
+    """Compare a sample of what is kept with all of it."""
+    found, worst = 0, 0.0
+    for options in steps:
+        aside = TableReport(table=report.table)
+        near = NearDuplicates(session, base, report.table, options, aside, {}, dry=False)
+        similarity = near.of_sample(kept, _SAMPLE)
+        report.bytes_written += aside.bytes_written
+        found += int((similarity >= options.threshold).sum())
+        worst = max(worst, float(similarity.max(initial=0.0)))
+    numbers = {
+        "kept": len(kept), "sampled": min(len(kept), _SAMPLE), "found": found, "worst": worst,
+        "threshold": min(options.threshold for options in steps),
+    }  # fmt: skip
+    return judged(
+        "no_near_duplicate",
+        not found,
+        numbers,
+        f"Of {plural(min(len(kept), _SAMPLE), 'document')} kept, drawn by hash, {found:,} have a near-duplicate that is kept "
+        f"too (similarity {worst:.3f} at most).",
+    )
+
+
+def personal_data_check(session: Session, base: Head, product: Pinned, columns: list[str]) -> list[Check]:
+    """`no_personal_data`: every anonymize step finds nothing more in `text` and `columns` of the product.
+
+    Where the product as it stood had passed, and the same steps made this one, only new files are looked at.
+    """
+    tables = [table for table in session.plan.tables if anonymize_steps([table])]
+    if not tables:
+        return []
+    last = session.last_report(base, "corpus").check("no_personal_data")
+    same = all(base.fingerprints.get(session.key(table.name)) == table.fingerprint for table in tables)
+    passed = last is not None and last.passed and same
+    seen = product.state.files(base.pins.get(session.key("corpus"))) if passed else set()
+    files = product.state.files(product.version)
+    options = [step.options.model_dump(mode="json") for step in anonymize_steps(tables)]
+    tasks = [
+        {"file": str(product.state.folder / name), "columns": columns, "steps": options}
+        for name in sorted(files - seen)
+    ]
+    found = list(session.workers.map("curate.engine.checks:look_for_personal_data", tasks))
+    hits = [hit for one in found for hit in one["found"]]
+    numbers = {
+        "rows": sum(pq.read_metadata(product.state.folder / name).num_rows for name in files),
+        "looked_at": sum(one["rows"] for one in found),
+        "found": sum(one["count"] for one in found),
+    }
+    first = f"{hits[0]['column']} of {hits[0]['id']}" if hits else ""
+    message = f"Personal data is left in {plural(int(numbers['found']), 'value')}, the first is {first}."
+    return [judged("no_personal_data", not hits, numbers, message)]
+
+
+def anonymize_steps(tables: Iterable[PlannedTable]) -> list[PlannedStep]:
+    """The steps that replace personal data, in their order."""
+    return [step for table in tables for step in table.steps if step.stage and step.stage.name == "anonymize"]
+
+
+def look_for_personal_data(task: dict[str, Any]) -> dict[str, Any]:
+    """Run the detectors over one file of the product, a row group at a time; never tells a value."""
+    from curate.stages.anonymize import AnonymizeOptions, redact_strings
+
+    run = find_stage("anonymize").run
+    rows = count = 0
+    found: list[dict[str, str]] = []
+    file = pq.ParquetFile(Path(task["file"]))
+    for batch in file.iter_batches(batch_size=ROW_GROUP_ROWS, columns=["id", "text", *task["columns"]]):
+        rows += len(batch)
+        for step in task["steps"]:
+            options = AnonymizeOptions(**step)
+            for column in ["text", *task["columns"]]:
+                values = normalised(batch.column(column))
+                if column == "text":
+                    cleaned = run(Batch(values), options).text
+                else:
+                    cleaned = redact_strings(values, options)
+                hits = pc.filter(batch.column("id"), pc.not_equal(values, cleaned)).to_pylist()
+                count += len(hits)
+                found += [{"id": hit, "column": column} for hit in hits[:1]]
+    return {"rows": rows, "count": count, "found": found[:1]}

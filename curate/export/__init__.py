@@ -1,0 +1,1 @@
+"""Training sets made of a corpus: `[exports.NAME]` of a recipe."""
