@@ -59,6 +59,11 @@ def _open(name: str, options: IndexOptions) -> Embedder:
     )
 
 
+def forget_embedders() -> None:
+    """Let the next run look at the model's files again: they may have changed."""
+    _open.cache_clear()
+
+
 def make_chunks(session: Session) -> Head:
     """Cut texts that were never cut, and publish."""
     begun, base, report = time.perf_counter(), session.lake.head(), TableReport(table="chunks")

@@ -11,7 +11,7 @@ from curate.engine import run as engine
 from curate.engine.plan import Plan
 from curate.engine.session import Session
 from curate.lake.runs import Head
-from indexing.tables import embedder_of
+from indexing.tables import embedder_of, forget_embedders
 from schemas.errors import LakeError
 from schemas.recipe import Recipe
 
@@ -49,7 +49,6 @@ def make_table(session: Session, name: str) -> Head:
         return make_tokens(session)
     if name == "finetune":
         from curate.export.make import make_exports
-
         from indexing.pairs import pair_files
 
         return make_exports(session, pairs=pair_files)
@@ -94,4 +93,5 @@ def check_way(plan: Plan) -> None:
     if recipe.index is not None:
         from indexing.chunkers import check_options
 
+        forget_embedders()
         check_options(recipe.index, embedder_of(recipe.index, recipe.folder))

@@ -581,7 +581,7 @@ def test_an_index_that_another_embedder_made_is_not_asked(curate, tmp_path):
     assert [hit["document_id"] for hit in again["hits"]] == [hit["document_id"] for hit in first["hits"]]
 
     for where, hint in {
-        "repeat(title, 4000000000) = 'x'": "looks at one passage",
+        "repeat(title, 4000000000) = 'x'": "true for what is searched",
         "topc = 'sea'": 'Did you mean "topic"',
         "COUNT(*) > 1": "looks at one passage",
     }.items():

@@ -6,12 +6,13 @@ import polars as pl
 import pytest
 
 from curate.engine.explain import explain
+from curate.engine.fetch import standing_pages
 from curate.engine.plan import make_plan
 from curate.engine.preview import preview
 from curate.engine.progress import Progress
 from curate.lake.lake import Lake
 from schemas.errors import CurateError
-from schemas.recipe import load_recipe
+from schemas.recipe import Source, load_recipe
 from tests.lakes import RECIPE, digests, documents, make_recipe, run, write_jsonl
 
 
@@ -291,3 +292,22 @@ def test_a_text_that_stands_twice_in_a_first_run_was_not_there_before(tmp_path):
     first, second = run(recipe), run(recipe)
     assert [table.reused for table in first.tables] == [0] * 5
     assert [table.reused for table in second.tables] == [2, 2, 2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("deny", "left"),
+    [
+        ("*/archive/*", ["https://a.example/now/1"]),
+        ("/archive/*", ["https://a.example/now/1"]),
+        ("*/[an]*/?", []),
+        ("*.pdf", ["https://a.example/archive/1", "https://a.example/now/1"]),
+    ],
+)
+def test_pages_that_a_new_glob_denies_stand_no_more(deny, left):
+    answers = [
+        {"source": "site", "url": f"https://a.example/{path}", "at": 0, "status": 200, "page": "p", "etag": "", "last_modified": "",
+         "error": "", "crawl": ""}
+        for path in ("now/1", "archive/1")
+    ]  # fmt: skip
+    sources = {"site": Source(url="https://a.example/", deny=[deny])}
+    assert standing_pages(pl.LazyFrame(answers), sources).get_column("url").to_list() == left

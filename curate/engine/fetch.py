@@ -106,8 +106,8 @@ def standing_pages(fetches: pl.LazyFrame, sources: dict[str, Source]) -> pl.Data
 
 def _matches(glob: str) -> pl.Expr:
     """As the crawler reads it: over the URL, or over its path if the glob begins with "/"."""
-    # Rust's regular expressions write the end of the text as \\z.
-    pattern = fnmatch.translate(glob).replace(r"\Z", r"\z")
+    # Rust's regular expressions write the end of the text as \\z, and know no atomic groups.
+    pattern = fnmatch.translate(glob).replace(r"\Z", r"\z").replace("(?>", "(?:")
     return pl.col("url").str.contains(("^[a-z]+://[^/]*" if glob.startswith("/") else "^") + pattern)
 
 

@@ -110,7 +110,11 @@ def _carefully(line: bytes, ordinal: int) -> Any:
         whole = json.dumps(row, ensure_ascii=False).encode("utf-16", "surrogatepass")
         return json.loads(whole.decode("utf-16", "replace"))
     except json.JSONDecodeError as error:
-        return Fault(ordinal, "error:read", f"Line {ordinal + 1}: {error.msg.removesuffix(' at')} at column {error.pos + 1}.")
+        return Fault(
+            ordinal,
+            "error:read",
+            f"Line {ordinal + 1}: {error.msg.removesuffix(' at')} at column {error.pos + 1}.",
+        )
     except (RecursionError, ValueError):  # ValueError: an integer of more than 4,300 digits
         return Fault(ordinal, "error:read", f"Line {ordinal + 1}: nested too deep, or a number too long.")
 
