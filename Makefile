@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check ci docs format clean
+.PHONY: demo ui test check ci docs format clean
 
 .venv/.installed: pyproject.toml constraints.txt scripts/install
 	PYTHON=$(PYTHON) scripts/install
@@ -10,6 +10,9 @@ BIN := .venv/bin
 
 demo: .venv/.installed
 	$(BIN)/python examples/demo.py
+
+ui: .venv/.installed
+	$(BIN)/python examples/ui.py
 
 test: .venv/.installed
 	$(BIN)/pytest -n 2 --dist loadfile

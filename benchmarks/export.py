@@ -6,8 +6,8 @@ First one shard on one core: `pack` is the best-fit packing of it alone, `parque
 (but the last) and write it. Then a process of `curate export` with every format in turn, over a lake whose
 token ids have `--gigabytes` at four bytes each: the shuffle, the files and the card. Lengths of documents are
 log-normal (median 400 tokens, mean about 820; in the lake ten times as long, so that it is made in minutes),
-ids are drawn so that small ones are frequent; real text compresses better. `padding_share` is that of sequences of 2,048 tokens, `in_order` of a packer that begins a
-new sequence whenever the next document does not fit.
+ids are drawn so that small ones are frequent; real text compresses better. `padding_share` is that of
+sequences of 2,048 tokens, `in_order` of a packer that begins a new one whenever the next document does not fit.
 """
 
 from __future__ import annotations

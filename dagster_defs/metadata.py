@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from curate.engine.session import Session
+from curate.lake.runs import Head
 from curate.reports.masked import masked
 from curate.reports.samples import corpus_samples
 from curate.reports.summary import funnel_rows
@@ -25,11 +26,11 @@ def failure_of(error: CurateError) -> dg.Failure:
     return dg.Failure(f"{message}\n{hint}", metadata={"hint": hint})
 
 
-def metadata_of(session: Session, table: str, report: TableReport) -> dict[str, Any]:
+def metadata_of(session: Session, head: Head, table: str, report: TableReport) -> dict[str, Any]:
     """Counts that Dagster plots over runs, and the tables behind them."""
     done = report.measured + report.reused
-    key, pins = session.key(table), session.lake.head().pins
-    folders = [folder for folder in (key, session.key(f"verdicts/{table}")) if folder in pins]
+    key = session.key(table)
+    folders = [folder for folder in (key, session.key(f"verdicts/{table}")) if folder in head.pins]
     funnel = funnel_rows(RunReport(name="", run="", tables=[report]))
     tables = {
         "funnel": [{"what": f"{row.kind} {row.name}", "documents": row.count} for row in funnel],
@@ -41,7 +42,7 @@ def metadata_of(session: Session, table: str, report: TableReport) -> dict[str, 
         "dagster/relation_identifier": key.replace("/", "."),
         "dagster/uri": f"{session.lake.place}/{(folders or [session.name])[0]}",
         "reached": report.rows,
-        "stored rows": _stored(session, table),
+        "stored rows": _stored(session, head, table),
         "made": report.measured,
         "reused share": report.reused / done if done else 1.0,
         "bytes written": report.bytes_written,
@@ -51,7 +52,7 @@ def metadata_of(session: Session, table: str, report: TableReport) -> dict[str, 
         **{name: _table(rows) for name, rows in tables.items() if rows},
         **({"notes": "\n".join(masked(report.notes))} if report.notes else {}),
         **({"samples": _samples(session)} if table == "corpus" and report.kept else {}),
-        "version": session.lake.head().seq,
+        "version": head.seq,
     }
 
 
@@ -73,9 +74,9 @@ def check_results(
         )
 
 
-def _stored(session: Session, table: str) -> int:
+def _stored(session: Session, head: Head, table: str) -> int:
     """Rows of the table's content, whatever stands of them; 0 where a table has none."""
-    fingerprint = session.lake.head().fingerprints.get(session.key(table), "bodies")
+    fingerprint = head.fingerprints.get(session.key(table), "bodies")
     return session.lake.content(table, fingerprint, TABLES["filtered"].schema).rows()
 
 

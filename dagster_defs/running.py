@@ -67,12 +67,11 @@ class Asset:
         ):
             busy.append(session.workers)
             make_table(session, self.table)
-            report = session.report.tables[-1]
-            digest = session.lake.head().digests.get(session.key(self.table), "")
+            report, head = session.report.tables[-1], session.lake.head()
             return dg.MaterializeResult(
                 asset_key=self.key,
-                data_version=dg.DataVersion(digest),
-                metadata=metadata_of(session, self.table, report),
+                data_version=dg.DataVersion(head.digests.get(session.key(self.table), "")),
+                metadata=metadata_of(session, head, self.table, report),
                 check_results=list(check_results(report, self.checks, self.key)),
             )
 

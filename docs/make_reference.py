@@ -20,6 +20,7 @@ from curate.cli.app import COMMANDS, FAMILIES, FAMILY_SUMMARY, GROUPS, make_app
 from curate.dedup.options import OPTIONS as CORPUS_STAGES
 from curate.engine.stage import Stage, find_stage, stage_names
 from curate.sources.extract import ExtractOptions
+from curate.stages.tokenize import TokenizeOptions
 from schemas.checks import CHECKS
 from schemas.export import EXPORTS, ExportOptions
 from schemas.index import IndexOptions
@@ -118,8 +119,8 @@ def recipes() -> str:
         "## [TABLE.STEP]\n\nA step: a stage with its options (see [stages.md](stages.md)) and its rules.\n\n"
         + _grid(("key", "meaning"), _coded(STEP_KEYS.items())),
         (
-            "## [tokens.tokenize]\n\nToken ids of every text of the corpus, in the table `tokens`. Its options are "
-            "those of the stage [`tokenize`](stages.md#tokenize)."
+            "## [tokens.tokenize]\n\nToken ids of every text of the corpus, in the table "
+            f"[`tokens`](tables.md#tokens): the stage [`tokenize`](stages.md#tokenize).\n\n{_model(TokenizeOptions)}"
         ),
         f"## [index]\n\n{_first_line(IndexOptions)}\n\n{_model(IndexOptions)}",
         (

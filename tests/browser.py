@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or ""
 FLAGS = (
@@ -59,11 +59,14 @@ def _until(word: str, lines: Iterator[str]) -> Iterator[str]:
 
 
 @contextmanager
-def browse(width: int = 1440, height: int = 900) -> Iterator[Page]:
-    """An empty page of Chromium, so many pixels large."""
+def browse(width: int = 1440, height: int = 900, scale: int = 1) -> Iterator[Page]:
+    """An empty page of Chromium, so large, with `scale` pixels for each; its navigation folded."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": width, "height": height})
+        page = browser.new_page(
+            viewport={"width": width, "height": height}, device_scale_factor=scale, reduced_motion="reduce"
+        )
+        page.add_init_script("localStorage.setItem('dagster-nav-collapsed', 'true')")
         page.set_default_timeout(WAIT)
         yield page
         browser.close()
@@ -72,14 +75,17 @@ def browse(width: int = 1440, height: int = 900) -> Iterator[Page]:
 def show(page: Page, url: str, word: str) -> None:
     """Open an address, and wait for a word on its page."""
     page.goto(url, wait_until="domcontentloaded")
-    expect(page.get_by_text(word).first).to_be_visible(timeout=WAIT)
+    page.get_by_text(word).first.wait_for()
 
 
 def open_graph(page: Page, url: str) -> None:
-    """All tables of a recipe, their groups unfolded."""
-    groups = ("ingest", "curation", "training", "retrieval")
-    unfolded = ",".join(f"global%40global%3A{group}" for group in groups)
-    show(page, f"{url}/asset-groups?expanded={unfolded}", "Materialize all")
+    """All tables of a recipe, their groups unfolded, without the list beside them."""
+    show(page, f"{url}/asset-groups", "Materialize all")
+    page.get_by_label("panel_show_right").click()
+    page.get_by_label("settings").last.click()
+    page.get_by_role("menuitem").filter(has_text="Expand all groups").click()
+    page.keyboard.press("Escape")
+    page.get_by_text("pages").first.wait_for()
 
 
 def materialize_all(page: Page, url: str) -> str:
@@ -89,5 +95,5 @@ def materialize_all(page: Page, url: str) -> str:
     page.goto(f"{url}/runs", wait_until="domcontentloaded")
     page.locator("a[href^='/runs/']").first.click()
     ended = page.get_by_text(re.compile("^(Success|Failure|Canceled)$")).first
-    ended.wait_for()
-    return ended.text_content()
+    ended.wait_for(timeout=5 * WAIT)
+    return ended.text_content() or ""

@@ -263,6 +263,22 @@ def test_a_table_before_its_inputs_says_which_is_missing(tmp_path):
     assert "Make documents first" in failure(result)
 
 
+def test_a_site_that_gives_nothing_is_asked_again_and_nothing_else_is_tried_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr("dagster_defs.running._WAIT", 0.0)
+    with serve({"/": Page("down", status=503)}) as site:
+        recipe = make_recipe(
+            tmp_path, f'name = "harbour"\n[sources.site]\nurl = "{site.url}"\nallow_private = "127.0.0.1"\n'
+        )
+        result = materialize(recipe, ["pages"])
+        asked = [event for event in result.all_events if event.event_type_value == "STEP_RESTARTED"]
+    assert not result.success
+    assert len(asked) == 3
+    assert "503" in failure(result)
+    recipe.write_text(NO_INDEX.replace("docs.jsonl", "nowhere.jsonl"))
+    result = materialize(recipe, ["filtered"])
+    assert not [event for event in result.all_events if event.event_type_value == "STEP_RESTARTED"]
+
+
 def test_a_failed_blocking_check_keeps_what_follows_from_being_made(tmp_path):
     recipe = make_recipe(tmp_path, NO_INDEX + "\n[checks.filtered]\nmin_kept = 0.99\n")
     result = materialize(recipe)
@@ -299,6 +315,52 @@ def test_without_the_packages_curate_ui_says_how_to_install_them(tmp_path, monke
     said = capsys.readouterr().err
     assert "curate ui needs the package dagster_webserver" in said
     assert "pip install '.[dagster]'" in said
+
+
+# The index
+
+
+@pytest.mark.slow
+def test_index_live_refuses_a_failed_gate_when_it_is_clicked_alone(tmp_path):
+    recipe = make_recipe(tmp_path, RECIPE + "\n[checks.corpus]\nmax_kept = 0.5\n")
+    assert made(materialize(recipe)) == WAY
+    for table in ("chunks", "vectors"):
+        assert materialize(recipe, [table]).success
+    candidate = materialize(recipe, ["index_candidate"])
+    failed = [one.check_name for one in candidate.get_asset_check_evaluations() if not one.passed]
+    assert failed == ["tables_passed"]
+    result = materialize(recipe, ["index_live"])
+    assert not result.success
+    assert "failed its gates: tables_passed" in failure(result)
+    assert not Lake(tmp_path / "lake").head().live
+
+
+@pytest.mark.slow
+def test_a_version_is_promoted_and_rolled_back_and_dagster_knows_which_is_live(tmp_path):
+    recipe = make_recipe(tmp_path)
+    materialize(recipe)
+    first = Lake(tmp_path / "lake").head().live["harbour"]
+    recipe.write_text(RECIPE + "\n[index]\nchunk_tokens = 60\n")
+    instance = dg.DagsterInstance.ephemeral()
+    assert materialize(recipe, instance=instance).success
+    second = Lake(tmp_path / "lake").head().live["harbour"]
+    assert second != first
+
+    def choose(job, config=None):
+        ops = {"ops": {"harbour_promote_version": {"config": {"version": config}}}} if config else None
+        result = (
+            definitions(recipe)
+            .resolve_job_def(job)
+            .execute_in_process(run_config=ops, instance=instance, raise_on_error=False)
+        )
+        told = instance.get_latest_materialization_event(dg.AssetKey(["harbour", "index_live"]))
+        live = told.asset_materialization.tags["dagster/data_version"]
+        assert Lake(tmp_path / "lake").head().live["harbour"] == live
+        return live if result.success else failure(result)
+
+    assert choose("harbour_rollback") == first
+    assert choose("harbour_promote", second) == second
+    assert "harbour has no index version nowhere" in choose("harbour_promote", "nowhere")
 
 
 # What must not leave the lake

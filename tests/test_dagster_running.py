@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from curate.cache import cache_folder
 from curate.lake.lake import Lake
 from tests.lakes import RECIPE, digests, make_recipe, run, text
+from tests.object_store import BUCKET, s3_server
 from tests.sites import Page, serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -263,3 +265,25 @@ def test_a_process_for_each_step_gives_the_same_digests(tmp_path):
     done = dagster("job", "execute", "-f", str(file), "-j", "harbour_refresh", home=tmp_path / "home")
     assert "Launching subprocess for" in done.stderr
     assert digests(tmp_path / "lake") == digests(tmp_path / "library")
+
+
+def test_pods_share_a_lake_on_an_object_store(tmp_path):
+    recipe = make_recipe(tmp_path, "index = false\n" + RECIPE)
+    run(recipe, tmp_path / "library")
+    home, lake = tmp_path / "home", f"s3://{BUCKET}/dagster"
+    with s3_server(tmp_path / "s3") as store:
+        for group in ("ingest", "curation"):
+            cache = tmp_path / group  # a machine of its own
+            cache.mkdir()
+            (cache / "kernels").symlink_to(cache_folder() / "kernels")  # compiled already
+            where = {"CURATE_RECIPE": str(recipe), "CURATE_LAKE": lake, "CURATE_CACHE": str(cache)}
+            command = ["asset", "materialize", "-m", "dagster_defs.definitions", "--select", f"group:{group}"]
+            dagster(*command, home=home, **where, **store)
+        code = (
+            "from tests.lakes import digests; import json, sys; json.dump(digests(sys.argv[1]), sys.stdout)"
+        )
+        found = subprocess.run(
+            [sys.executable, "-c", code, lake], cwd=ROOT, env={**os.environ, **store}, check=True,
+            capture_output=True, text=True,
+        )  # fmt: skip
+    assert json.loads(found.stdout) == digests(tmp_path / "library")

@@ -105,8 +105,8 @@ def test_a_stop_that_waits_no_longer_ends_what_is_begun():
         pool.kill()
 
     try:
+        threading.Timer(1.0, stop).start()
         with Workers(2) as pool, pytest.raises(KeyboardInterrupt):
-            threading.Timer(1.0, stop).start()
             list(pool.map("tests.test_workers:sleep", TASKS[:2]))
     finally:
         STOP.clear()

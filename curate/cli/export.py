@@ -105,7 +105,7 @@ def _pair_files(*arguments: Any) -> list[Path]:
 def _list(plan: Plan, lake: str, as_json: bool) -> None:
     """What the recipe can export, and what of it was made."""
     from curate.cli.terminal import show, show_json, table_of, text
-    from curate.export.make import table_name
+    from curate.export.choose import table_name
     from curate.lake.lake import Lake as OpenLake
     from schemas.errors import LakeError
 

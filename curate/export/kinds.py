@@ -60,5 +60,5 @@ KINDS = {
     "text": Kind("curate.export.text", "corpus", ("text",), 1),
     "chat": Kind("curate.export.chat", "corpus", ("text", "extra"), 1),
     "packed": Kind("curate.export.packed", "tokens", ("text",), 1),
-    "pairs": Kind("curate.export.pairs_rows", "pairs", ("text", "title"), 1),
+    "pairs": Kind("curate.export.pairs_rows", "pairs", ("text",), 1),
 }

@@ -23,7 +23,7 @@ _UNSEEN = ("text", "extra", "redactions", "key")  # columns of corpus that a `wh
 
 
 def corpus_documents(session: Session, head: Head, where: str) -> pl.DataFrame:
-    """Documents of the corpus as pinned for which `where` is true, in order of their ids.
+    """Documents of the corpus as pinned for which `where` is true.
 
     Columns: id, text_digest, chars, source, language, license, file, row (in the file).
 
@@ -48,7 +48,7 @@ def corpus_documents(session: Session, head: Head, where: str) -> pl.DataFrame:
                 "id", "text_digest", "chars", labels, pl.lit(file).cast(names).alias("file"), "row"
             ).collect()
         )
-    documents = pl.concat(parts).sort("id") if parts else pl.DataFrame()
+    documents = pl.concat(parts) if parts else pl.DataFrame()
     if documents.is_empty():
         if where and files:
             raise RuleError(
