@@ -41,7 +41,7 @@ def tokenizer(
     vocab
         How many tokens: 256 bytes, two special tokens, and what is learned.
     kind
-        bpe: byte-level BPE, as GPT-2's. unigram: over the same bytes; its ids are made at the speed of `tokenizers`.
+        bpe: byte-level BPE, as GPT-2's. unigram: over the same bytes; ten times as long to train, and slower to use.
     output
         The file, or a folder for a tokenizer.json. A file that is there is not replaced.
     where

@@ -7,8 +7,10 @@ token, and ids decode to the text. The same corpus and options give the same fil
 from __future__ import annotations
 
 import json
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -192,10 +194,26 @@ def _train(texts: Iterator[list[str]], kind: Kind, vocab: int) -> Tokenizer:
         "show_progress": False,
     }
     if kind == "bpe":
-        tokenizer.train_from_iterator(texts, trainers.BpeTrainer(min_frequency=2, **common))
-        return tokenizer
-    tokenizer.train_from_iterator(texts, trainers.UnigramTrainer(**common))
-    return _settled(tokenizer)
+        trainer = trainers.BpeTrainer(min_frequency=2, **common)
+    else:
+        trainer = trainers.UnigramTrainer(**common)
+    _stoppable(lambda: tokenizer.train_from_iterator(texts, trainer))
+    return tokenizer if kind == "bpe" else _settled(tokenizer)
+
+
+def _stoppable(work: Callable[[], None]) -> None:
+    """Work in a thread of its own, so that this one hears Ctrl-C: trainers do not look up for minutes."""
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+            done.set_result(None)
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    done.result()
 
 
 def _settled(tokenizer: Tokenizer) -> Tokenizer:
