@@ -24,7 +24,7 @@ check: .venv/.installed
 	$(BIN)/pytest -n 2 --dist loadfile
 
 ci: .venv/.installed
-	$(BIN)/pytest -n 2 --dist loadfile -m "slow and not gpu"
+	$(BIN)/pytest -n 2 --dist loadfile -rs -m "slow and not gpu"
 
 docs: .venv/.installed
 	$(BIN)/python docs/make_reference.py

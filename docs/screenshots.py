@@ -15,7 +15,7 @@ from examples.demo import HERE as EXAMPLES
 from examples.demo import serve
 from tests.browser import browse, curate_ui, materialize_all, open_graph, show
 
-PICTURES = Path(__import__("os").environ.get("PICS") or Path(__file__).resolve().parent / "pictures")
+PICTURES = Path(__file__).resolve().parent / "pictures"
 # The last one is the recipe's own; the plots over runs need the others.
 RULES = ("words < 60", "words < 30", "words < 10")
 HEAD, MARGIN = 110, 25  # pixels: of the page above the graph, and around the graph
@@ -23,35 +23,40 @@ HEAD, MARGIN = 110, 25  # pixels: of the page above the graph, and around the gr
 
 def main() -> int:
     """Make the example three times in Dagster, then take the pictures."""
-    server = serve(EXAMPLES / "site")
-    text = (EXAMPLES / "curate.toml").read_text()
+    connect = f"127.0.0.1:{serve(EXAMPLES / 'site').server_address[1]}"
+    text = f"extends = '{EXAMPLES / 'curate.toml'}'\nsources.site.connect = '{connect}'\n"
     with tempfile.TemporaryDirectory(prefix="curate-") as folder:
         recipe = Path(folder, "curate.toml")
-        source = f'{text}connect = "127.0.0.1:{server.server_address[1]}"\n'
-        recipe.write_text(source)
+        recipe.write_text(text)
         with curate_ui(recipe.parent) as url:
             for rule in RULES:
-                recipe.write_text(f'{source}\n[filtered.length]\ndrop.too_short = "{rule}"\n')
-                with browse() as page:
-                    open_graph(page, url)
-                    if (ended := materialize_all(page, url)) != "Success":
-                        sys.exit(f"The run ended with {ended}.")
+                recipe.write_text(f"{text}filtered.length.drop.too_short = '{rule}'\n")
+                _make(url)
             take(url, "demo")
     return 0
+
+
+def _make(url: str) -> None:
+    with browse() as page:
+        open_graph(page, url)
+        ended = materialize_all(page, url)
+    if ended != "Success":
+        sys.exit(f"The run ended with {ended}.")
 
 
 def take(url: str, name: str) -> None:
     """All pictures of the recipe of that name."""
     with browse(1300, 700, scale=2) as page:
-        open_graph(page, url)
-        _shoot(page, "graph", _moved_up(page))
+        show(page, f"{url}/asset-groups", "Materialize all")
+        _shoot(page, "graph", _open_wide(page))
     with browse(1280, 1000) as page:
         show(page, f"{url}/assets/{name}/filtered", "Row count")
         _shoot(page, "asset")
         page.get_by_role("button", name="Plots").click()
+        page.get_by_text("bytes written").wait_for()
         page.get_by_text("Metadata", exact=True).evaluate("heading => heading.scrollIntoView()")
         _shoot(page, "plots")
-        show(page, f"{url}/assets/{name}/index_candidate?view=checks&checkDetail=recall", "blocking")
+        show(page, f"{url}/assets/{name}/index_candidate?view=checks&checkDetail=coverage", "blocking")
         _shoot(page, "checks")
         show(page, f"{url}/runs", "Success")
         page.locator("a[href^='/runs/']").first.click()
@@ -59,8 +64,14 @@ def take(url: str, name: str) -> None:
         _shoot(page, "run")
 
 
-def _moved_up(page: Page) -> float:
-    """Drag the graph to the head of its page, away from the tools at the foot; returns where it ends."""
+def _open_wide(page: Page) -> float:
+    """Let the unfolded graph fill the width of its page, at the head of it; returns where it ends."""
+    page.locator("foreignObject", has_text="retrieval").wait_for()
+    page.get_by_label("panel_show_right").click()  # folds the list beside it
+    page.get_by_label("settings").last.click()
+    page.get_by_role("menuitem").filter(has_text="Expand all groups").click()
+    page.keyboard.press("Escape")
+    page.locator("foreignObject", has_text="documents").wait_for()
     page.wait_for_timeout(2_000)  # until it has its place
     box = page.locator("foreignObject").first.bounding_box() or {}
     page.mouse.move(600, 600)

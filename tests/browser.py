@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from playwright.sync_api import Page, sync_playwright
 
@@ -79,13 +80,10 @@ def show(page: Page, url: str, word: str) -> None:
 
 
 def open_graph(page: Page, url: str) -> None:
-    """All tables of a recipe, their groups unfolded, without the list beside them."""
-    show(page, f"{url}/asset-groups", "Materialize all")
-    page.get_by_label("panel_show_right").click()
-    page.get_by_label("settings").last.click()
-    page.get_by_role("menuitem").filter(has_text="Expand all groups").click()
-    page.keyboard.press("Escape")
-    page.get_by_text("pages").first.wait_for()
+    """All tables of a recipe, their groups unfolded."""
+    groups = ",".join(f"global@global:{group}" for group in ("ingest", "curation", "training", "retrieval"))
+    show(page, f"{url}/asset-groups?expanded={quote(groups)}", "Materialize all")
+    page.locator("foreignObject", has_text="documents").wait_for()
 
 
 def materialize_all(page: Page, url: str) -> str:

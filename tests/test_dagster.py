@@ -1,6 +1,7 @@
 """The door of Dagster: a recipe as assets with checks, the same tables as through the other doors."""
 
 import json
+import socket
 import sys
 
 import dagster as dg
@@ -263,6 +264,7 @@ def test_a_table_before_its_inputs_says_which_is_missing(tmp_path):
     assert "Make documents first" in failure(result)
 
 
+@pytest.mark.slow
 def test_a_site_that_gives_nothing_is_asked_again_and_nothing_else_is_tried_twice(tmp_path, monkeypatch):
     monkeypatch.setattr("dagster_defs.running._WAIT", 0.0)
     with serve({"/": Page("down", status=503)}) as site:
@@ -315,6 +317,18 @@ def test_without_the_packages_curate_ui_says_how_to_install_them(tmp_path, monke
     said = capsys.readouterr().err
     assert "curate ui needs the package dagster_webserver" in said
     assert "pip install '.[dagster]'" in said
+
+
+def test_curate_ui_says_what_is_wrong_before_it_starts_anything(tmp_path, capsys):
+    recipe = make_recipe(tmp_path, NO_INDEX)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["ui", str(recipe), "--lake", str(tmp_path / "lake"), "--port", str(port)]) == 2
+    assert f"Port {port} is taken." in capsys.readouterr().err
+    recipe.write_text(NO_INDEX + "\n[filtered.length]\ndrop.too_short = 'wrods < 3'\n")
+    assert main(["ui", str(recipe), "--lake", str(tmp_path / "lake")]) == 2
+    assert "wrods" in capsys.readouterr().err
+    assert not (tmp_path / "lake").exists()
 
 
 # The index
@@ -373,6 +387,7 @@ PAGE = (
 )
 
 
+@pytest.mark.slow
 def test_secrets_and_personal_data_never_reach_the_event_log(tmp_path, monkeypatch):
     token = "s3cr3t-t0k3n-of-harbour"
     monkeypatch.setenv("HARBOUR_TOKEN", token)

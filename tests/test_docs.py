@@ -212,9 +212,10 @@ def test_the_examples_of_the_help_run(tmp_path, monkeypatch, capsys):
         capsys.readouterr()
         if (
             words[0] == "init"
-        ):  # what the examples after it speak of: German posts, some versions, two indexes
+        ):  # what the examples after it speak of: German posts, an export, some versions, two indexes
             with Path("curate.toml").open("a") as recipe:
                 recipe.write("\n[filtered.langid]\ndrop.wrong_language = \"language <> 'en'\"\n")
+                recipe.write("\n[exports.pretrain]\n")
         if words[0] == "run":
             assert main(["run", "--set", "index.chunk_tokens=100"]) == 0
             assert main(["run", "--set", "filtered.length.drop.too_short=words < 2"]) == 0

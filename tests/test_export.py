@@ -409,6 +409,8 @@ def test_a_source_that_is_too_small_is_repeated_and_stays_out_of_other_splits_as
     assert not set(train["text"]) & set(validation["text"])
     assert abs(portions["sea"]["tokens"] - 5_000) <= 100
     assert abs(portions["land"]["tokens"] - 15_000) <= portions["land"]["available"] / 2
+    report = json.loads(Lake(place / "lake").head().report)
+    assert report["kept"] == train["id"].n_unique() + len(validation) <= report["rows"]
     # Epochs are shuffled together, not one after the other.
     first = train.head(len(train) // portions["land"]["epochs"]).filter(source="land")["id"]
     assert first.is_duplicated().any()

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -193,10 +194,11 @@ def _train(texts: Iterator[list[str]], kind: Kind, vocab: int) -> Tokenizer:
         "initial_alphabet": sorted(pre_tokenizers.ByteLevel.alphabet()),
         "show_progress": False,
     }
-    if kind == "bpe":
-        trainer = trainers.BpeTrainer(min_frequency=2, **common)
-    else:
-        trainer = trainers.UnigramTrainer(**common)
+    makers: dict[str, Any] = {
+        "bpe": partial(trainers.BpeTrainer, min_frequency=2),
+        "unigram": trainers.UnigramTrainer,
+    }
+    trainer = makers[kind](**common)
     _stoppable(lambda: tokenizer.train_from_iterator(texts, trainer))
     return tokenizer if kind == "bpe" else _settled(tokenizer)
 

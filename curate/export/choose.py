@@ -63,6 +63,7 @@ class Chosen:
     """What goes in, and what did not."""
 
     plan: ShufflePlan
+    documents: int  # different ones
     labels: list[dict[str, Any]]  # source, license, rows
     portions: list[Portion]
     evaluation: dict[str, Any] | None
@@ -105,7 +106,7 @@ def choose(
     checks, labels = check_rows(rows, portions), _labels(rows)
     plan = plan_shuffle(making.session, rows.drop("text_digest", "cluster", "chars"), options)
     told = {reason: count for reason, count in left_out.items() if count}
-    return Chosen(plan, labels, portions, evaluation, told, checks)
+    return Chosen(plan, rows.get_column("id").n_unique(), labels, portions, evaluation, told, checks)
 
 
 def _without_evaluation_data(

@@ -42,6 +42,7 @@ def make_card(
         "export": making.name,
         "kind": options.kind,
         "version": version,
+        "documents": chosen.documents,
         "corpus": making.head.digests.get(session.key("corpus_rows"), ""),
         "splits": splits,
         "configs": configurations(loaded, making.context.get("trained", ())),

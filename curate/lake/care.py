@@ -39,19 +39,19 @@ def verify(lake: str | Path) -> list[Check]:
 
 def _verify_export(lake: Lake, key: str, version: str) -> Check:
     """Every file of an export has the hash that its card names."""
-    folder, size = lake.root / key / version, 0
+    folder = lake.root / key / version
     try:
-        files = json.loads((lake.bring(folder) / "card.json").read_text("utf-8"))["files"]
-        for file in files:
+        card = json.loads((lake.bring(folder) / "card.json").read_text("utf-8"))
+        for file in card["files"]:
             with (folder / file["path"]).open("rb") as opened:
                 if hashlib.file_digest(opened, "sha256").hexdigest() != file["sha256"]:
                     message = f"{version}/{file['path']}: another hash than in its card"
                     return Check(name=key, passed=False, severity="blocking", message=message)
-            size += file["bytes"]
+        numbers = {name: sum(split[name] for split in card["splits"]) for name in ("rows", "bytes")}
     except (OSError, ValueError, KeyError) as error:
         message = f"{version}: {type(error).__name__}: {str(error).splitlines()[0]}"
         return Check(name=key, passed=False, severity="blocking", message=message)
-    return Check(name=key, passed=True, numbers={"files": len(files), "bytes": size})
+    return Check(name=key, passed=True, numbers=numbers)
 
 
 def _verify_folder(name: str, folder: Path, version: int | None) -> Check:

@@ -14,6 +14,7 @@ _INDEXING = {
     "vectors",
     "index_candidate",
     "index_live",
+    "finetune",
 }  # made of documents, but a row is none
 _REASONS_SHOWN = 6
 
