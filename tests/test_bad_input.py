@@ -509,7 +509,9 @@ def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(kilobytes, workers, s
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kilobytes", "workers"), [(8, 1), (60, 2), (160, 1), (300, 1)])
-def test_a_full_disk_ends_an_export_and_leaves_nothing_of_it(kilobytes, workers, small_disk, curate, tmp_path):
+def test_a_full_disk_ends_an_export_and_leaves_nothing_of_it(
+    kilobytes, workers, small_disk, curate, tmp_path
+):
     mounted, resize = small_disk
     resize(100_000)
     make_recipe(tmp_path, RECIPE + '[exports.set]\nformats = ["parquet", "jsonl"]\n', count=1_000)
@@ -519,7 +521,7 @@ def test_a_full_disk_ends_an_export_and_leaves_nothing_of_it(kilobytes, workers,
     said = curate(*command)
     assert said.code == 1
     assert "disk is full" in said.error
-    assert not [path for path in (mounted / "lake" / "harbour").glob("exports/set/*")]
+    assert not list((mounted / "lake" / "harbour").glob("exports/set/*"))
     resize(100_000)
     assert curate(*command).code == 0
     assert all(check.passed for check in verify(mounted / "lake"))

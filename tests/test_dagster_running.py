@@ -164,7 +164,7 @@ def ui(tmp_path_factory):
             seconds = time.monotonic() - begun
         assert code == 0
         assert not left
-        assert seconds < 15
+        assert seconds < 30  # ten, and what a busy machine adds
 
 
 @pytest.fixture

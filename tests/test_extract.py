@@ -295,7 +295,9 @@ def test_pages_by_media_type():
     assert pdf.faults == (Fault(0, "skipped:not_html", "The page is application/pdf, which is not read."),)
 
 
-@pytest.mark.parametrize("content", ["<main><p>{}</p></main>", "<main>{}</main>", "{}", "<x-app><div>{}</div></x-app>"])
+@pytest.mark.parametrize(
+    "content", ["<main><p>{}</p></main>", "<main>{}</main>", "{}", "<x-app><div>{}</div></x-app>"]
+)
 def test_a_page_may_leave_out_head_and_body(content):
     found = fields("<!doctype html><html lang=en><title>Backups</title>" + content.format(PROSE))
     assert found["text"] == PROSE.strip()

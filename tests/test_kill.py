@@ -16,7 +16,17 @@ import pytest
 from indexing import open_index
 from tests.lakes import digests, make_recipe, run_whole
 
-TABLES = ["pages", "documents", "filtered", "deduplicated", "corpus", "chunks", "vectors", "index_candidate", "index_live"]
+TABLES = [
+    "pages",
+    "documents",
+    "filtered",
+    "deduplicated",
+    "corpus",
+    "chunks",
+    "vectors",
+    "index_candidate",
+    "index_live",
+]
 CHILD = """
 import os, signal, sys, threading, time
 from pathlib import Path

@@ -29,7 +29,9 @@ def make_pages(session: Session) -> Head:
     """Ask every source what is there, and publish its answers."""
     base = session.lake.head()
     fetches, report = fetch_sources(session)
-    report.checks = [schema_check({"fetches": Pinned(State(fetches.folder, fetches.schema), fetches.version)})]
+    report.checks = [
+        schema_check({"fetches": Pinned(State(fetches.folder, fetches.schema), fetches.version)})
+    ]
     there = standing_pages(fetches.scan(), session.plan.recipe.sources)
     return session.publish(
         base,

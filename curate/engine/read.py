@@ -142,7 +142,9 @@ def _read_files(reader: Reader, source: Source, pages: pl.DataFrame) -> None:
         reader.commit(Path(result["documents"]) if result["rows"] else None, Path(result["records"]))
         done[result["page"]] = done.get(result["page"], 0) + 1
         reader.session.progress.advance(
-            "documents", int(done[result["page"]] == result["slices"]), note=plural(result["rows"], "document")
+            "documents",
+            int(done[result["page"]] == result["slices"]),
+            note=plural(result["rows"], "document"),
         )
 
 
