@@ -22,7 +22,7 @@ from curate.lake.lake import Lake
 from indexing import open_index
 from indexing.live import versions
 from schemas.errors import LakeError, UsageError
-from tests.lakes import digests, documents, make_recipe, run_whole, write_jsonl
+from tests.lakes import RECIPE, digests, documents, make_recipe, run_whole, write_jsonl
 from tests.object_store import BUCKET, s3_server
 
 pytestmark = pytest.mark.slow
@@ -245,3 +245,22 @@ def test_nothing_secret_is_written(machine, url, tmp_path):
     root = Lake(url).root
     assert not [file for file in root.rglob("*") if file.is_file() and b"secret" in file.read_bytes()]
     assert pl.read_parquet(next((root / "runs").glob("*.parquet"))).height == 1
+
+
+def test_an_export_is_kept_and_found_on_another_machine(machine, url, tmp_path, capsys, monkeypatch):
+    make_recipe(tmp_path, RECIPE + "[exports.set]\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--workers", "1", "--no-index", "--lake", url]) == 0
+    command = ["export", "set", "--workers", "1", "--lake", url]
+    assert main([*command, "-o", "one"]) == 0
+    machine("second")
+    assert all(check.passed for check in verify(url))
+    machine("third")
+    capsys.readouterr()
+    assert main([*command, "-o", "two"]) == 0
+    assert "which was there already" in capsys.readouterr().out
+    one, two = ({path.name: path.read_bytes() for path in Path(copy).rglob("*.*")} for copy in ("one", "two"))
+    assert one == two
+    assert main([*command, "--set", "exports.set.seed=1"]) == 0
+    assert gc(url, keep=1)["folders"] >= 1
+    assert len(Lake(url).folders(Lake(url).root / "harbour" / "exports" / "set", "card.json")) == 1

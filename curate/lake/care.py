@@ -40,8 +40,11 @@ def verify(lake: str | Path) -> list[Check]:
 def _verify_export(lake: Lake, key: str, version: str) -> Check:
     """Every file of an export has the hash that its card names."""
     folder = lake.root / key / version
+    mirror = mirror_of(folder)
     try:
-        card = json.loads((lake.bring(folder) / "card.json").read_text("utf-8"))
+        if mirror is not None:
+            mirror.refresh(mirror.files(folder))
+        card = json.loads((folder / "card.json").read_text("utf-8"))
         for file in card["files"]:
             with (folder / file["path"]).open("rb") as opened:
                 if hashlib.file_digest(opened, "sha256").hexdigest() != file["sha256"]:

@@ -100,10 +100,7 @@ class Mirror:
             FileNotFoundError: the store has no such file.
             LakeError: it cannot be reached, or refuses.
         """
-        missing = [file for file in files if not file.exists()]
-        for folder in {file.parent for file in missing}:
-            folder.mkdir(parents=True, exist_ok=True)
-        self._each(self._get, missing)
+        self._each(self._get, [file for file in files if not file.exists()])
 
     def refresh(self, files: Iterable[Path]) -> None:
         """Bring files here again."""
@@ -165,6 +162,7 @@ class Mirror:
                 list(pool.map(move, files))
 
     def _get(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.tmp")
         try:
             with self._told(), temporary.open("wb") as out:
