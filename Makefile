@@ -26,7 +26,7 @@ check: .venv/.installed
 ci: .venv/.installed
 	$(BIN)/pytest -n 2 --dist loadfile -rs -m "slow and not gpu" tests/test_kill.py tests/test_crawl.py \
 		tests/test_crawl_hostile.py tests/test_embedder.py tests/test_object_store.py tests/test_checks.py \
-		tests/test_bad_input.py tests/test_cli.py
+		tests/test_bad_input.py tests/test_cli.py tests/test_docs.py tests/test_browser.py
 
 docs: .venv/.installed
 	$(BIN)/python docs/make_reference.py
