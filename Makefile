@@ -24,9 +24,7 @@ check: .venv/.installed
 	$(BIN)/pytest -n 2 --dist loadfile
 
 ci: .venv/.installed
-	$(BIN)/pytest -n 2 --dist loadfile -rs -m "slow and not gpu" tests/test_kill.py tests/test_crawl.py \
-		tests/test_crawl_hostile.py tests/test_embedder.py tests/test_object_store.py tests/test_checks.py \
-		tests/test_bad_input.py tests/test_cli.py tests/test_docs.py tests/test_browser.py
+	$(BIN)/pytest -n 2 --dist loadfile -rs -m "slow and not gpu" --durations 25
 
 docs: .venv/.installed
 	$(BIN)/python docs/make_reference.py

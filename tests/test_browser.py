@@ -47,6 +47,7 @@ def test_materialize_all_makes_every_table_and_shows_what_it_made(tmp_path):
         page.get_by_text("bytes written").wait_for()
 
         show(page, f"{url}/assets/harbour/filtered?view=checks&checkDetail=kept_share", "blocking")
-        shown = page.locator("body").inner_text()
-        assert shown.count("Succeeded") == len(check_names(recipe, "filtered"))
+        succeeded = page.get_by_text("Succeeded", exact=True)
+        succeeded.nth(len(check_names(recipe, "filtered")) - 1).wait_for()  # each is fetched after its name is shown
+        assert succeeded.count() == len(check_names(recipe, "filtered"))
     assert not broken
