@@ -17,7 +17,7 @@ from curate.engine.run import compiled_kernels, session_of
 from curate.engine.workers import Workers, stoppable
 from curate.reports.plain import PlainProgress
 from dagster_defs.metadata import check_results, failure_of, metadata_of
-from indexing.way import make_table
+from indexing.way import check_way, make_table
 from schemas.errors import CurateError, RecipeError, SourceError
 from schemas.recipe import load_recipe
 
@@ -66,6 +66,8 @@ class Asset:
             session_of(plan, self.lake, limit=limit, workers=workers, progress=progress) as session,
         ):
             busy.append(session.workers)
+            if self.table == "pages":
+                check_way(plan)
             make_table(session, self.table)
             report, head = session.report.tables[-1], session.lake.head()
             return dg.MaterializeResult(

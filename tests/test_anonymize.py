@@ -329,6 +329,15 @@ def test_any_json_stays_json(value, ascii_only):
     assert "a@b.org" not in json.dumps(after)
 
 
+def test_json_in_a_string_of_json_stays_json():
+    messages = [{"role": "user", "content": 'Hi,\nanna@x.org "\tbob@x.org"'}, [], "anna@x.org"]
+    text = json.dumps({"messages": json.dumps(messages), "not": "[see anna@x.org", "by": "anna@x.org"})
+    after = json.loads(redact_strings(pa.array([text]), DEFAULT)[0].as_py())
+    said = json.loads(after["messages"])
+    assert said == [{"role": "user", "content": 'Hi,\n<EMAIL_1> "\t<EMAIL_2>"'}, [], "<EMAIL_1>"]
+    assert (after["not"], after["by"]) == ("[see <EMAIL_1>", "<EMAIL_1>")
+
+
 # Values and what may stand around them, put together at random.
 VALUES = (
     "anna@x.org|a%40b.de|<a@b.org>|joe [at] x.org|https://u:p@h.com/|+44 20 7946 0958|(555) 010-4477|555-010-4477"

@@ -48,6 +48,8 @@ def test_materialize_all_makes_every_table_and_shows_what_it_made(tmp_path):
 
         show(page, f"{url}/assets/harbour/filtered?view=checks&checkDetail=kept_share", "blocking")
         succeeded = page.get_by_text("Succeeded", exact=True)
-        succeeded.nth(len(check_names(recipe, "filtered")) - 1).wait_for()  # each is fetched after its name is shown
+        succeeded.nth(
+            len(check_names(recipe, "filtered")) - 1
+        ).wait_for()  # each is fetched after its name is shown
         assert succeeded.count() == len(check_names(recipe, "filtered"))
     assert not broken

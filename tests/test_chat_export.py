@@ -386,7 +386,7 @@ def test_a_recipe_writes_without_personal_data(harbour, tmp_path):
     rows = [json.loads(line) for line in text.splitlines()]
     assert contents(rows[0])[0] == "Explain sea: Page 0."
     assert "Sent to" in contents(rows[4])[1]
-    assert contents(rows[5]) == ["To:<EMAIL_1>", "Sent."]  # read from JSON that lay in a string
+    assert contents(rows[5]) == ["To:\n<EMAIL_1>", "Sent."]  # read from JSON that lay in a string
     assert (told.taken, told.dropped) == (6, {})
 
 

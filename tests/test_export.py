@@ -322,6 +322,10 @@ def test_an_older_version_is_exported_as_it_stood(place):
     assert (then.version, then.reused) == (first.version, True)
     with pytest.raises(LakeError, match="no corpus"):
         export(place, seq=1)
+    (place / "curate.toml").write_text(RECIPE.replace("0.8", "0.99"))
+    run_whole(place / "curate.toml")
+    later = export(place, seq=seq)  # by the threshold of that version
+    assert (later.version, later.reused) == (first.version, True)
     shutil.rmtree(first.folder)
     gc(place / "lake", keep=1)
     with pytest.raises(LakeError, match="is gone"):
@@ -537,6 +541,16 @@ def test_an_evaluation_file_that_protects_nothing_is_refused(place, name, conten
 
 
 # The card.
+
+
+def test_a_split_whose_documents_hold_no_conversation_is_told(place):
+    write_jsonl(place / "land.jsonl", [{"text": text(77), "q": "Where?", "a": "There."}])
+    run_whole(place / "curate.toml")
+    made = export(place, kind="chat", question="q", answer="a", splits={"validation": 0.5})
+    (check,) = [check for check in made.card["checks"] if check["name"] == "splits_filled"]
+    (filled,) = [split["split"] for split in made.card["splits"] if split["rows"]]
+    assert not check["passed"]
+    assert filled not in check["message"]
 
 
 def test_the_card_says_what_is_in_the_files(place):

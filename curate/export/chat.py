@@ -23,7 +23,6 @@ the four gives anything).
 
 from __future__ import annotations
 
-import re
 import string
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -53,7 +52,6 @@ _ROLES: dict[object, Role] = {
     "system": "system", "developer": "system", "user": "user", "human": "user", "prompter": "user",
     "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant",
 }  # fmt: skip
-_CUT_ESCAPE = re.compile(r"\\(?=<(?:EMAIL|IBAN|CARD|IP|PHONE)_\d+>)")
 _FORMS = {  # name of the list, of the role and of the text, and of each role
     "openai": ("messages", "role", "content", {}),
     "sharegpt": ("conversations", "from", "value", {"user": "human", "assistant": "gpt"}),
@@ -226,7 +224,7 @@ def read_messages(value: str) -> Conversation:
     A content may be a list of parts, as OpenAI has it, if all of them are text.
     """
     try:
-        messages = _parsed(value)
+        messages = from_json(value)
     except ValueError:
         return []
     if isinstance(messages, dict):  # a whole row: {"messages": [...]}
@@ -235,14 +233,6 @@ def read_messages(value: str) -> Conversation:
         return []
     turns = [_message(message) for message in messages]
     return in_turn(turn for turn in turns if turn) if all(turns) else []
-
-
-def _parsed(value: str) -> Any:
-    """JSON; also where what stands for personal data took a letter of an escape: "\\nanna@acme.example" in a text."""
-    try:
-        return from_json(value)
-    except ValueError:
-        return from_json(_CUT_ESCAPE.sub("", value))
 
 
 def _message(message: Any) -> tuple[Role, str] | None:

@@ -50,7 +50,8 @@ def check_shards(shards: list[Shard], results: list[dict[str, Any]], options: Ex
     written = [Written(**result["written"]) for result in results]
     taken, dropped = sum(w.taken for w in written), sum(sum(w.dropped.values()) for w in written)
     largest = max((file["bytes"] for result in results for file in result["files"]), default=0)
-    empty = sorted({TRAIN, *options.splits} - {shard.split for shard in shards})
+    filled = {shards[result["shard"]].split for result in results if result["written"]["rows"]}
+    empty = sorted({TRAIN, *options.splits} - filled)
     return [
         judged(
             "rows_accounted",

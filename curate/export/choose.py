@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from curate.engine.plan import Plan
 from curate.engine.session import Session
 from curate.export.checks import check_rows
 from curate.export.clusters import with_clusters
@@ -38,6 +39,7 @@ class Making:
 
     session: Session
     head: Head  # what stands, or stood
+    plan: Plan  # of the recipe that made it
     name: str
     options: Export
     context: dict[str, Any]  # as `prepare` of the kind gave it
@@ -81,7 +83,7 @@ def standing_documents(making: Making) -> pl.DataFrame:
     session, head, options = making.session, making.head, making.options
     documents = corpus_documents(session, head, options.where)
     counted = f"{making.place} {'mix' if options.mix else 'budget'}" if options.mix or options.budget else ""
-    return with_clusters(session, head, with_tokens(session, head, documents, needed=counted))
+    return with_clusters(session, head, making.plan, with_tokens(session, head, documents, needed=counted))
 
 
 def choose(

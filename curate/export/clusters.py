@@ -12,18 +12,21 @@ import numpy.typing as npt
 import polars as pl
 
 from curate.dedup.options import MinhashOptions
-from curate.engine.plan import PlannedTable
+from curate.engine.plan import Plan, PlannedTable
 from curate.engine.session import Session
 from curate.lake.runs import Head
 
 I64 = npt.NDArray[np.int64]
 
 
-def with_clusters(session: Session, head: Head, documents: pl.DataFrame) -> pl.DataFrame:
-    """Adds `cluster` to documents with id and text_digest: the least digest of a text in it."""
+def with_clusters(session: Session, head: Head, plan: Plan, documents: pl.DataFrame) -> pl.DataFrame:
+    """Adds `cluster` to documents with id and text_digest: the least digest of a text in it.
+
+    `plan` is that of the recipe which made the head.
+    """
     edges = [
         edge
-        for table in session.plan.tables
+        for table in plan.tables
         if table.kind == "deduplicated"
         for edge in _edges(session, head, table, documents)
     ]

@@ -54,7 +54,7 @@ def make_card(
         "mixture": [asdict(portion) for portion in chosen.portions],
         "facts": making.context.get("facts", {}),
         "checks": [check.model_dump() for check in checks],
-        "known_misses": known_misses(session.plan, options, licenses.get("", 0)),
+        "known_misses": known_misses(making.plan, options, licenses.get("", 0)),
         "options": options.model_dump(mode="json"),
         "recipe": recipe,
         "files": files,
@@ -93,7 +93,5 @@ def _sources(labels: list[dict[str, Any]], recipe: dict[str, Any]) -> list[dict[
 
 
 def _recipe(making: Making) -> str:
-    """The recipe by which the corpus was made that is pinned, without passwords in URLs."""
-    session = making.session
-    row = session.lake.runs.standing(making.head, session.name, ["corpus"]).get("corpus")
-    return _PASSWORD.sub("", row.recipe if row else recipe_text(session.plan.recipe))
+    """The recipe by which the corpus was made, without passwords in URLs."""
+    return _PASSWORD.sub("", recipe_text(making.plan.recipe))

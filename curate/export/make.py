@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 import time
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from curate.engine.session import Session
+from curate.engine.plan import Plan, make_plan
+from curate.engine.session import Session, recipe_text
 from curate.export.card import readme
 from curate.export.checks import check_shards, combined
 from curate.export.choose import Chosen, Making, PairFiles, choose, standing_documents, table_name
@@ -30,7 +32,7 @@ from curate.lake.runs import Head
 from schemas.checks import Check
 from schemas.errors import LakeError, UsageError, did_you_mean
 from schemas.export import Export
-from schemas.recipe import Recipe
+from schemas.recipe import Recipe, build_recipe
 from schemas.report import TableReport
 
 _VERSION = 1  # goes up when the same documents would give other rows, splits or orders
@@ -103,7 +105,7 @@ def make_export(session: Session, name: str, *, pairs: PairFiles | None = None, 
     check_mix(session.plan.recipe, options, f"[exports.{name}]")
     files = evaluation_files(options.decontaminate, session.plan.recipe.folder)
     context = KINDS[options.kind].writer.prepare(session, head, options)
-    making = Making(session, head, name, options, context)
+    making = Making(session, head, _plan(session, head), name, options, context)
     documents = standing_documents(making)
     count = len(documents)
     version = _version(making, documents, files)
@@ -128,6 +130,14 @@ def make_export(session: Session, name: str, *, pairs: PairFiles | None = None, 
         report=_report(made, count, time.perf_counter() - begun),
     )
     return made
+
+
+def _plan(session: Session, head: Head) -> Plan:
+    """The plan by which the corpus was made that stands in `head`."""
+    row = session.lake.runs.standing(head, session.name, ["corpus"]).get("corpus")
+    if row is None or row.recipe == recipe_text(session.plan.recipe):
+        return session.plan
+    return make_plan(build_recipe(tomllib.loads(row.recipe)))
 
 
 def _version(making: Making, documents: pl.DataFrame, files: list[EvaluationFile]) -> str:

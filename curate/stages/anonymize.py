@@ -84,7 +84,7 @@ class AnonymizeOptions(Options):
 
 @stage(
     measures=pa.struct([*((name, pa.int32()) for name in _COUNTS.values()), ("spans", pa.list_(_SPAN))]),
-    version=1,
+    version=2,
     rewrites=True,
     libraries=("phonenumbers",),
 )
