@@ -74,7 +74,7 @@ def run(
             cwd=folder,
             env={**os.environ, **(env or {})},
         )
-        memory = _Memory(process.pid)
+        memory = Memory(process.pid)
         memory.start()
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - begun
@@ -89,7 +89,7 @@ def run(
     return Cost(seconds, usage.ru_utime + usage.ru_stime, memory.peak / _MB, output)
 
 
-class _Memory(threading.Thread):
+class Memory(threading.Thread):
     """Samples the resident memory of a process and its descendants."""
 
     def __init__(self, root: int) -> None:
@@ -98,10 +98,10 @@ class _Memory(threading.Thread):
 
     def run(self) -> None:
         while not self.done.wait(0.2):
-            self.peak = max(self.peak, sum(_resident(pid) for pid in _family(self.root)))
+            self.peak = max(self.peak, sum(_resident(pid) for pid in family(self.root)))
 
 
-def _family(root: int) -> set[int]:
+def family(root: int) -> set[int]:
     """A process and all its descendants."""
     parents = {}
     for entry in Path("/proc").iterdir():
@@ -111,10 +111,10 @@ def _family(root: int) -> set[int]:
             except OSError:  # it has ended
                 continue
             parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
-    family = {root}
-    while more := {child for child, parent in parents.items() if parent in family} - family:
-        family |= more
-    return family
+    found = {root}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
 
 
 def _resident(pid: int) -> int:
