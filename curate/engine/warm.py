@@ -6,20 +6,33 @@ import pyarrow as pa
 
 import curate.dedup
 import curate.export.packing
+import curate.text.english
 from curate.engine.stage import Batch, find_stage
 from curate.text.jit import WARM
 
-_STAGES = ("repair", "length", "gopher_quality", "anonymize")  # those that have kernels
+_STAGES: tuple[tuple[str, dict[str, str]], ...] = (  # those that have kernels
+    ("repair", {}),
+    ("length", {}),
+    ("gopher_repetition", {}),
+    ("gopher_repetition", {"dialect": "dclm"}),
+    ("gopher_quality", {}),
+    ("c4", {}),
+    ("fineweb", {}),
+    ("anonymize", {}),
+    ("bad_words", {}),
+)
 
 
 def main() -> None:
     """Call each kernel once with the types that stages use; what is compiled stays on disk."""
-    batch = Batch(pa.array(["Write to a.b@example.org or call +1 212 555 0100."], pa.large_string()))
-    for name in _STAGES:
+    text = pa.array(["Write to a.b@example.org or call +1 212 555 0100."], pa.large_string())
+    batch = Batch(text, {"langid.language": pa.array(["en"], pa.large_string())})
+    for name, options in _STAGES:
         stage = find_stage(name)
-        stage.run(batch, stage.options.model_validate({}))
+        stage.run(batch, stage.options.model_validate(options))
     curate.dedup.warm()
     curate.export.packing.warm()
+    curate.text.english.warm()
     WARM.touch()
 
 

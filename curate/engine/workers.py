@@ -103,6 +103,7 @@ class Workers:
             process.wait()
         self._idle.clear()
         self._started.clear()
+        _keep_words()  # of shards that ran in this process
 
     def kill(self) -> None:
         """End all processes at once, whatever they are at; for a stop that must not wait for a shard."""
@@ -255,6 +256,15 @@ def main() -> None:
     for line in sys.stdin:
         answers.write(json.dumps(_answer(line)) + "\n")
         answers.flush()
+    _keep_words()
+
+
+def _keep_words() -> None:
+    """Leave the table of English words to the next run, if this process needed it."""
+    if "curate.text.english" in sys.modules:
+        from curate.text.english import keep_table
+
+        keep_table()
 
 
 if __name__ == "__main__":
