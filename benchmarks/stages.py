@@ -54,7 +54,13 @@ def _run(stage: Stage, texts: pa.LargeStringArray) -> None:
     options = stage.options()
     for start in range(0, len(texts), MAX_ROWS):
         part = pa.concat_arrays([texts.slice(start, MAX_ROWS)])
-        stage.run(Batch(part, {}), options)
+        stage.run(Batch(part, _read(stage, len(part))), options)
+
+
+def _read(stage: Stage, count: int) -> dict[str, pa.Array]:
+    """The columns that a stage reads: English pages of a site."""
+    given = {"langid.language": "en", "url": "https://a.example/guide/index.html"}
+    return {name: pa.array([given[name]] * count, pa.large_string()) for name in stage.reads}
 
 
 def _peers() -> dict[str, Peer]:

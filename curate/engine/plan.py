@@ -104,6 +104,11 @@ class Plan:
         names = [table.name for table in self.tables]
         return self.tables[: names.index(name)]
 
+    def columns_of(self, name: str) -> list[str]:
+        """Where the sources have a column of one's own: under its name, or as their `columns` say."""
+        sources = self.recipe.sources.values()
+        return list(dict.fromkeys(source.columns.get(name, name) for source in sources)) or [name]
+
     @property
     def document_schema(self) -> dict[str, pl.DataType]:
         """Columns of a document that rules may name."""
@@ -129,7 +134,17 @@ def make_plan(recipe: Recipe) -> Plan:
         _refuse_taken_names(recipe, name, steps, tables)
         tables.append(PlannedTable(name, _kind(recipe, name, steps), steps))
         plan = Plan(recipe, tuple(tables), keep)
+    _refuse_unknown_groups(plan)
     return plan
+
+
+def _refuse_unknown_groups(plan: Plan) -> None:
+    for column in plan.recipe.report.by:
+        if column not in plan.document_schema:
+            raise RecipeError(
+                f'{plan.recipe.path or "the recipe"}: [report] by names "{column}", which no document has.',
+                hint=f"{did_you_mean(column, plan.document_schema)} Columns of one's own are listed under keep.",
+            )
 
 
 def _refuse_taken_names(
@@ -152,7 +167,7 @@ def _refuse_taken_names(
 def _kept_columns(recipe: Recipe) -> dict[str, pl.DataType]:
     kept: dict[str, pl.DataType] = {}
     for source, options in recipe.sources.items():
-        for column, kind in options.keep.items():
+        for column, kind in options.kept.items():
             if column in _TAKEN or any(
                 step.name == column for steps in recipe.tables.values() for step in steps
             ):
@@ -260,9 +275,23 @@ def _rule_schema(
         if earlier.stage not in CORPUS_STAGES and table != "documents":
             schema[earlier.name] = polars_type(find_stage(earlier.stage).measures)
     if stage:
+        _refuse_unmeasured(table, step, stage, schema)
         schema[step.name] = polars_type(stage.measures)
         schema.update({field.name: polars_type(field.type) for field in stage.measures})
     return schema
+
+
+def _refuse_unmeasured(table: str, step: Step, stage: Stage, schema: Mapping[str, pl.DataType]) -> None:
+    """What a stage reads is a column of the document, or a measurement of a step before it."""
+    for name in stage.reads:
+        owner, _, field = name.partition(".")
+        kind = schema.get(owner)
+        fields = [part.name for part in kind.fields] if isinstance(kind, pl.Struct) else []
+        if kind is None or (field and field not in fields):
+            raise RecipeError(
+                f"[{table}.{step.name}] reads {name}, and no step before it measures that.",
+                hint=f"Put [{table}.{owner}] before it.",
+            )
 
 
 def _rule(sql: str, schema: dict[str, pl.DataType], where: str) -> Rule:
