@@ -12,6 +12,7 @@ from curate.engine.session import recipe_text
 from curate.lake.digest import digest_json
 from curate.reports.masked import masked
 from curate.sources.files import find_files
+from curate.sources.remote import find_objects, is_url
 from dagster_defs.graph import table_key
 from dagster_defs.running import RunSettings, told
 from indexing.live import promote, rollback
@@ -83,10 +84,12 @@ def _live_jobs(name: str, recipe: str, lake: str | Path, key: dg.AssetKey) -> li
 
 
 def files_of(recipe: Recipe) -> list[list[Any]]:
-    """Path, size and time of every file of the sources."""
+    """Path, size and time of every file of the sources; URL, and size and etag, of every object."""
     patterns = [pattern for source in recipe.sources.values() for pattern in source.files]
-    stats = [(str(file), file.stat()) for file in find_files(patterns, recipe.folder.resolve())]
-    return [[file, stat.st_size, stat.st_mtime_ns] for file, stat in stats]
+    local = find_files([pattern for pattern in patterns if not is_url(pattern)], recipe.folder.resolve())
+    stats = [(str(file), file.stat()) for file in local]
+    objects = find_objects([pattern for pattern in patterns if is_url(pattern)])
+    return [*([file, stat.st_size, stat.st_mtime_ns] for file, stat in stats), *map(list, objects.items())]
 
 
 def _sensor(name: str, look: Callable[[Recipe], Any], path: Path, job: Any) -> dg.SensorDefinition:

@@ -35,8 +35,11 @@ def metadata_of(session: Session, head: Head, table: str, report: TableReport) -
     tables = {
         "funnel": [{"what": f"{row.kind} {row.name}", "documents": row.count} for row in funnel],
         "reasons": [reason.model_dump(exclude={"unjudged"}) for reason in report.reasons],
+        "fail together": [pair.model_dump() for pair in report.fail_together],
+        "drop rates": [rate.model_dump() for rate in report.drop_rates],
         "languages": [{"language": name, "documents": count} for name, count in report.languages.items()],
     }
+    histograms = [one.model_dump() for one in report.histograms]
     return {
         "dagster/row_count": report.kept,
         "dagster/relation_identifier": key.replace("/", "."),
@@ -50,6 +53,7 @@ def metadata_of(session: Session, head: Head, table: str, report: TableReport) -
         **report.model_dump(include={"arrived", "came_back", "changed", "gone"}),
         **{f"count {name}": count for name, count in report.counts.items()},
         **{name: _table(rows) for name, rows in tables.items() if rows},
+        **({"histograms": dg.MetadataValue.json(histograms)} if histograms else {}),
         **({"notes": "\n".join(masked(report.notes))} if report.notes else {}),
         **({"samples": _samples(session)} if table == "corpus" and report.kept else {}),
         "version": head.seq,
@@ -80,8 +84,8 @@ def _stored(session: Session, head: Head, table: str) -> int:
     return session.lake.content(table, fingerprint, TABLES["filtered"].schema).rows()
 
 
-def _table(rows: Sequence[Mapping[str, str | int]]) -> dg.TableMetadataValue:
-    kinds = {str: "string", int: "int"}
+def _table(rows: Sequence[Mapping[str, str | float | bool]]) -> dg.TableMetadataValue:
+    kinds = {str: "string", int: "int", float: "float", bool: "bool"}
     columns = [dg.TableColumn(name, kinds[type(value)]) for name, value in rows[0].items()]
     return dg.MetadataValue.table([dg.TableRecord(row) for row in rows], dg.TableSchema(columns))
 

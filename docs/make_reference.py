@@ -24,7 +24,7 @@ from curate.stages.tokenize import TokenizeOptions
 from schemas.checks import CHECKS
 from schemas.export import EXPORTS, ExportOptions
 from schemas.index import IndexOptions
-from schemas.recipe import Bounds, Source, packaged_recipes
+from schemas.recipe import Bounds, ReportOptions, Source, packaged_recipes
 from schemas.tables import TABLES, Table
 
 FOLDER = Path(__file__).resolve().parent / "reference"
@@ -38,6 +38,7 @@ ROOT_KEYS = {
     "index": "the index, see `[index]`; without this table there is none",
     "exports": "training sets, see `[exports.NAME]`",
     "checks": "what share of its documents a table may keep, see `[checks.TABLE]`",
+    "report": "what the report of a run looks at, see `[report]`",
 }
 STEP_KEYS = {
     "drop.REASON": "a rule: documents for which this condition is true are dropped for this reason",
@@ -127,6 +128,7 @@ def recipes() -> str:
             "## [checks.TABLE]\n\nWhat share of the documents that reach a table it may keep. All checks are in "
             f"[checks.md](checks.md).\n\n{_model(Bounds)}"
         ),
+        f"## [report]\n\n{_first_line(ReportOptions)}\n\n{_model(ReportOptions)}",
         (
             "## [exports.NAME]\n\nA training set, made by `curate export NAME`: see [training.md](../training.md). `kind` "
             f"says what a row is, `text` if it is not given. All kinds have these keys:\n\n{_model(ExportOptions)}"

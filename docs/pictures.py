@@ -41,7 +41,7 @@ RULE = '"filtered.length.drop.too_short=words < 5"'
 LOOP = (  # what is thought, what is typed, and how many last lines of the answer are shown (0: all)
     ("Ask.", f"curate search {QUESTION} --k 1", 0),
     ("A note says it. Why is it not found?", "curate why notes/door.md", 0),
-    ("A looser rule: what would it change?", f"curate plan --set {RULE}", 7),
+    ("A looser rule: what would it change?", f"curate plan --set {RULE}", 13),
     ("Just that. Do it.", f"curate run --set {RULE}", 0),
     ("Ask again.", f"curate search {QUESTION} --k 1", 0),
 )

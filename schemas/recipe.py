@@ -7,6 +7,7 @@ may name a `loader`): run one as you would a Makefile.
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from importlib import resources
@@ -23,8 +24,17 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 RESERVED = {"content", "runs", "con", "nul", "aux", "prn"}
 DEFAULT_ORDER = ("documents", "filtered", "deduplicated", "corpus")
 _MAX_BYTES, _MAX_LINE, _MAX_EXTENDS = 256 * 1024, 8 * 1024, 8
-_ROOT_KEYS = {"name", "extends", "order", "sources", "tokens", "index", "exports", "checks"}
+_ROOT_KEYS = {"name", "extends", "order", "sources", "tokens", "index", "exports", "checks", "report"}
 _STEP_WORDS = {"use", "after", "before", "drop"}
+ROLES = (
+    "text",
+    "title",
+    "url",
+    "date",
+    "author",
+    "language",
+)  # what a column may hold that every document has
+_NEAR = 0.8  # similarity of names from which one is taken for a slip of the other: "titel", not "file"
 
 
 class Source(BaseModel):
@@ -38,7 +48,9 @@ class Source(BaseModel):
     license: str = Field("", description="carried to every document and chunk")
     access: str = Field("", description="access label, carried to every document and chunk")
     columns: dict[str, str] = Field(
-        {}, description="which column holds text, title, url, date, author, language"
+        {},
+        description="which column holds text, title, url, date, author, language, or a column of one's own "
+        "that is kept; dots lead into nested ones",
     )
     keep: dict[str, Literal["string", "int", "float", "bool"]] = Field(
         {}, description="columns of one's own that reach corpus, with their type"
@@ -80,13 +92,16 @@ class Source(BaseModel):
     @field_validator("columns")
     @classmethod
     def _known_columns(cls, value: dict[str, str]) -> dict[str, str]:
-        known = {"text", "title", "url", "date", "author", "language"}
         for key in value:
-            if key not in known:
-                raise ValueError(
-                    f'columns names "{key}". {did_you_mean(key, known)} Your own columns go under keep.'
-                )
+            near = [] if key in ROLES else difflib.get_close_matches(key, ROLES, n=1, cutoff=_NEAR)
+            if near:
+                raise ValueError(f'columns names "{key}". Did you mean "{near[0]}"?')
         return value
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """Columns of one's own → their type: what `keep` lists, and strings that `columns` names."""
+        return {**{name: "string" for name in self.columns if name not in ROLES}, **self.keep}
 
     @model_validator(mode="after")
     def _one_kind(self) -> Source:
@@ -106,6 +121,16 @@ class Bounds(BaseModel):
     max_kept: float = Field(1.0, ge=0, le=1, description="a run that keeps a larger share stops there")
     max_change: float = Field(
         0.2, ge=0, le=1, description="warn where the share differs by more than this from the last run"
+    )
+
+
+class ReportOptions(BaseModel):
+    """What reports look at: `[report]`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: list[str] = Field(
+        [], description="columns by whose values drop rates are told, as by language and source"
     )
 
 
@@ -134,6 +159,7 @@ class Recipe(BaseModel):
     index: IndexOptions | None
     exports: dict[str, Export]
     checks: dict[str, Bounds]
+    report: ReportOptions
     resolved: dict[str, Any]
 
     @property
@@ -294,6 +320,7 @@ def _checked(data: dict[str, Any], path: str, text: str) -> Recipe:
         index=index,
         exports=_exports(data, path, text),
         checks=_checks(data, order, path, text),
+        report=_report(data, path, text),
         resolved=data,
     )
 
@@ -363,6 +390,13 @@ def _checks(data: dict[str, Any], order: tuple[str, ...], path: str, text: str) 
         except ValidationError as error:
             raise _first(error, f"checks.{table}", Bounds, path, text) from None
     return found
+
+
+def _report(data: dict[str, Any], path: str, text: str) -> ReportOptions:
+    try:
+        return ReportOptions.model_validate(_table(data, "report", path or "the recipe"))
+    except ValidationError as error:
+        raise _first(error, "report", ReportOptions, path, text) from None
 
 
 def _steps(table: str, steps: dict[str, Any], where: str) -> tuple[Step, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel
 
 from schemas.checks import Check
@@ -34,7 +36,33 @@ class Histogram(BaseModel):
     measure: str
     edges: list[float]  # one more than counts
     counts: list[int]
+    failed: list[int] = []  # of the counts, documents that failed a rule with one of the limits
     limits: list[Limit] = []
+
+
+class FailTogether(BaseModel):
+    """Two rules of a table, as STEP.REASON, and how many documents failed both."""
+
+    one: str  # stands before the other in the recipe
+    two: str
+    documents: int
+
+
+class DropRate(BaseModel):
+    """How much of one group of documents a table dropped, with the 95 % interval of Wilson (1927)."""
+
+    by: str  # language, source, or a column that [report] names
+    value: str  # of that column; "" where it is not known
+    rows: int
+    dropped: int
+    low: float
+    high: float
+    differs: bool  # the interval leaves out the rate of the whole table
+
+    @property
+    def rate(self) -> float:
+        """Share that was dropped."""
+        return self.dropped / self.rows
 
 
 class Failure(BaseModel):
@@ -59,6 +87,8 @@ class TableReport(BaseModel):
     step_seconds: dict[str, float] = {}  # summed over workers
     reasons: list[Reason] = []
     histograms: list[Histogram] = []
+    fail_together: list[FailTogether] = []  # the most frequent first
+    drop_rates: list[DropRate] = []  # by column, the largest group first
     languages: dict[str, int] = {}
     failures: list[Failure] = []  # at most 20, as a sample
     arrived: int = 0  # not there in the version before
@@ -141,6 +171,15 @@ class TableOutcome(BaseModel):
     steps: list[StepOutcome] = []
 
 
+class Rewrite(BaseModel):
+    """What the steps of one table made of a text."""
+
+    table: str
+    steps: list[str]  # those that may rewrite
+    diff: list[str]  # of a unified diff: lines that begin with "@@", " ", "-" or "+"
+    left_out: int = 0  # further lines
+
+
 class Explanation(BaseModel):
     """Why a document is in the corpus or not: `curate why`."""
 
@@ -164,8 +203,22 @@ class Explanation(BaseModel):
     duplicate_title: str = ""
     similarity: float = 0.0
     tables: list[TableOutcome] = []
+    rewritten: list[Rewrite] = []  # from the text as read to that of the corpus
     to_keep: str = ""  # the lines of the recipe that would keep it
     to_preview: str = ""  # the command that shows what else that would do
+
+
+class RuleEffect(BaseModel):
+    """What a changed recipe makes of one rule, beside what stands."""
+
+    step: str
+    reason: str
+    rule: str = ""  # as it would be; "" where it is gone, and for errors and duplicates
+    was: str = ""  # as it stands; "" where it is new
+    dropped_before: int = 0
+    dropped: int = 0
+    goes: int = 0  # kept by the table as it stands, dropped for this reason
+    comes_back: int = 0  # dropped for this reason as it stands, kept by the table
 
 
 class TablePreview(BaseModel):
@@ -179,7 +232,134 @@ class TablePreview(BaseModel):
     comes_back: int = 0
     goes: int = 0
     reasons: list[Reason] = []
+    rules: list[RuleEffect] = []  # those that change, or are changed
     sample: list[tuple[str, str]] = []  # place, and what becomes of it
+
+
+class AtTheEdge(BaseModel):
+    """A document near the limit of a changed rule."""
+
+    table: str
+    rule: str  # STEP.REASON
+    place: str
+    column: str
+    op: str
+    limit: float
+    value: float
+    fails: bool  # the changed rule
+    kept: bool  # by the table, under the changed recipe
+    was_kept: bool
+
+
+class LanguageEffect(BaseModel):
+    """The corpus of one language, as it stands and as it would be."""
+
+    language: str
+    documents_before: int = 0
+    documents: int = 0
+    amount_before: int = 0  # in the unit of the preview
+    amount: int = 0
+
+
+class Work(BaseModel):
+    """What a run would do in one table, at the rates of the last run that measured there."""
+
+    table: str
+    rows: int  # to measure, cut or embed
+    seconds: float = 0.0  # of one worker
+    bytes: int = 0
+
+
+class Preview(BaseModel):
+    """What a run with a recipe would change: `curate plan`."""
+
+    tables: list[TablePreview] = []
+    edge: list[AtTheEdge] = []  # the nearest on both sides of each limit
+    unit: str = "characters"  # or tokens, where the recipe makes them
+    languages: list[LanguageEffect] = []
+    work: list[Work] = []
+    seconds: float = 0.0  # of a run, with a worker for each core
+    memory_bytes: int = 0  # of the process that judges; workers come on top
+    bytes: int = 0  # written
+    notes: list[str] = []
+
+
+class MovedDocument(BaseModel):
+    """One document that one version has and another has not, or has with another text."""
+
+    id: str
+    place: str
+    twin: str = ""  # place of the document that stands for it where it is a duplicate
+
+
+class Moved(BaseModel):
+    """Documents that moved in the same way for the same cause."""
+
+    how: Literal["added", "removed", "rewritten"]
+    cause: Literal["new page", "changed page", "gone page", "rule", "duplicate", "step", "unknown"]
+    by: str = ""  # TABLE.STEP.REASON that drops them in one of both, TABLE.STEP that rewrites; "" for pages
+    documents: int
+    sample: list[MovedDocument] = []  # the first by place
+
+
+class Difference(BaseModel):
+    """What lies between two versions of a corpus, or between what two recipes make of one lake: `curate diff`."""
+
+    name: str
+    a: str
+    b: str
+    documents_a: int
+    documents_b: int
+    added: int = 0
+    removed: int = 0
+    rewritten: int = 0
+    unmeasured: int = 0  # documents that a recipe would have to measure first: kept for now
+    moved: list[Moved] = []
+
+
+class Finding(BaseModel):
+    """What is wrong with a recipe, or worth a look, and what to do."""
+
+    level: Literal["wrong", "note"]
+    place: str  # TABLE.STEP.REASON, TABLE.STEP.OPTION, TABLE.STEP, or what else is meant
+    what: str
+    fix: str
+
+
+class RuleFired(BaseModel):
+    """A rule, and what it caught of a sample and of the canaries."""
+
+    rule: str  # TABLE.STEP.REASON
+    condition: str
+    rows: int  # documents of the sample that reached its table
+    failed: int
+    canaries: list[str] = []  # those that fail it, the shortest text first
+
+
+class CanaryOutcome(BaseModel):
+    """A planted document, what should become of it, and whether it did."""
+
+    name: str
+    expected: str
+    passed: bool
+    message: str = ""
+    fix: str = ""
+
+
+class RecipeCheck(BaseModel):
+    """Whether a recipe does what it says: `curate check`."""
+
+    name: str
+    documents: int  # of the sample
+    kept: int
+    rules: list[RuleFired] = []
+    canaries: list[CanaryOutcome] = []
+    findings: list[Finding] = []  # what is wrong first
+
+    @property
+    def wrong(self) -> int:
+        """How many findings are faults."""
+        return sum(finding.level == "wrong" for finding in self.findings)
 
 
 class Sample(BaseModel):

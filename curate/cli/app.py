@@ -12,9 +12,9 @@ from schemas.errors import UsageError, did_you_mean
 SUMMARY = "From raw pages and files to clean, versioned corpora and trusted indexes."
 GROUPS = {
     "Start": ("init", "run", "clean", "search", "ui"),
-    "Look": ("plan", "why", "log", "show"),
+    "Look": ("plan", "why", "diff", "log", "show", "label"),
     "Give": ("export",),
-    "Keep": ("doctor", "lake", "index"),
+    "Keep": ("check", "doctor", "lake", "index"),
     "Train": ("train",),
 }
 # What the overview says: the first line of the command's docstring (a test compares).
@@ -26,15 +26,18 @@ COMMANDS = {
     "ui": "Open a recipe and its lake in Dagster, until Ctrl-C.",
     "plan": "Show a recipe as it resolves, and what it would change.",
     "why": "Explain why a document is in the corpus or not.",
+    "diff": "Show what changed between two versions or recipes, and why.",
     "log": "Show the versions of a lake.",
     "show": "Show what is in a lake, or some rows of a table.",
+    "label": "Label documents at the edge of a rule, and test it so.",
     "export": "Make a training set of the corpus, with a data card.",
+    "check": "Try a recipe on a sample, and say what is wrong with it.",
     "doctor": "Check the installation, and say how to mend it.",
 }
 FAMILY_SUMMARY = {
     "lake": "Look after a lake: verify, gc, rollback, tag.",
     "index": "Choose the index that answers: list, promote, rollback.",
-    "train": "Train on the corpus: tokenizer.",
+    "train": "Train: a tokenizer on the corpus, a classifier on labels.",
 }
 FAMILIES = {
     "lake": {
@@ -48,7 +51,10 @@ FAMILIES = {
         "promote": "Make an index version live, if its gates passed.",
         "rollback": "Make the index live that was live before.",
     },
-    "train": {"tokenizer": "Train a tokenizer on the corpus, and show how it does."},
+    "train": {
+        "tokenizer": "Train a tokenizer on the corpus, and show how it does.",
+        "classifier": "Train a classifier on labelled texts, and show how it does.",
+    },
 }
 
 

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-from curate.cli.options import Json, Lake, Settings, read_settings
+from cyclopts import Parameter
+
+from curate.cli.options import Json, Lake, Name, Settings, read_settings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from schemas.recipe import Recipe
-    from schemas.report import TablePreview
+
+_DEFAULT = "curate.toml"
 
 
 def plan(
-    recipe: str = "curate.toml",
+    recipe: str = _DEFAULT,
     /,
     *,
+    new: Annotated[str, Parameter(name="--recipe", show_default=False)] = "",
     lake: Lake = "lake",
+    name: Name = "",
     settings: Settings = (),
     as_json: Json = False,
 ) -> None:
     """Show a recipe as it resolves, and what it would change.
 
-    Nothing is written. Everything in the recipe is checked; what it would do is judged from what the lake has measured.
+    Nothing is written. Everything in the recipe is checked; what it would do is judged from what the lake has
+    measured: documents that go and come back by each rule, those at the edge of a changed limit, the corpus by
+    language, and what a run would have to measure, embed and write. Where there is no curate.toml, the recipe that
+    the lake has stored is taken.
 
     **Example:**
 
@@ -35,23 +43,50 @@ def plan(
     ----------
     recipe
         The recipe.
+    new
+        Another recipe, a file or a packaged one, judged over what stands of the first.
     """
     from curate.cli.plan_index import index_change
+    from curate.cli.plan_shown import changes
     from curate.cli.terminal import show, show_json
     from curate.engine.plan import make_plan
     from curate.engine.preview import preview
-    from schemas.recipe import load_recipe
 
-    loaded = load_recipe(recipe, read_settings(settings))
-    previews = preview(make_plan(loaded), lake)
-    index = index_change(loaded, lake) if previews else ""
+    loaded = _load(recipe, new, lake, name, read_settings(settings))
+    found = preview(make_plan(loaded), lake)
+    index = index_change(loaded, lake) if found.tables else ""
     if as_json:
         show_json({
-            "recipe": loaded.resolved, "runs_code": code_of(loaded), "tables": [table.model_dump() for table in previews],
-            "index": index,
+            "recipe": loaded.resolved, "runs_code": code_of(loaded), **found.model_dump(), "index": index,
         })  # fmt: skip
         return
-    show(*_resolved(loaded), *_changes(previews, index, lake))
+    show(*_resolved(loaded), *changes(found, index, lake))
+
+
+def _load(recipe: str, new: str, lake: str, name: str, settings: dict[str, Any]) -> Recipe:
+    """The recipe that is meant, with the name and at least the sources of the one that stands."""
+    from pathlib import Path
+
+    from curate.engine.stored_recipe import in_place_of
+    from schemas.recipe import build_recipe, load_recipe
+
+    stored = _stored(lake, name) if recipe == _DEFAULT and not Path(recipe).is_file() else None
+    if not new:
+        return build_recipe(stored.resolved, settings) if stored else load_recipe(recipe, settings)
+    return in_place_of(stored or load_recipe(recipe), new, settings)
+
+
+def _stored(lake: str, name: str) -> Recipe | None:
+    """The recipe that the lake has stored; None where there is no lake."""
+    from curate.engine.stored_recipe import stored_recipe
+    from curate.lake.lake import open_lake
+    from schemas.errors import LakeError
+
+    try:
+        home = open_lake(lake)
+    except LakeError:
+        return None
+    return stored_recipe(home, home.head(), home.require(name))
 
 
 def code_of(recipe: Recipe) -> list[str]:
@@ -69,46 +104,3 @@ def _resolved(recipe: Recipe) -> list[RenderableType]:
     lines = [text(line, style="bold" if line.startswith("[") else "") for line in written]
     code = [Text.assemble(("runs code: ", "bold yellow"), text(function)) for function in code_of(recipe)]
     return [*lines, *code, Text()]
-
-
-def _changes(previews: list[TablePreview], index: str, lake: str) -> list[RenderableType]:
-    from rich.text import Text
-
-    from curate.cli.terminal import text
-
-    if not previews:
-        return [text(f"Nothing of it stands in {lake} yet: curate run makes everything.")]
-    lines: list[RenderableType] = [_table(previews)]
-    told = set()
-    for preview in previews:
-        for place, fate in preview.sample:
-            if place not in told:  # what one table changes, the next ones change too
-                style = "green" if fate.startswith("comes back") else "red"
-                lines.append(
-                    Text.assemble(f"  {preview.table}  ", text(fate, 100, style), "  ", text(place, 300))
-                )
-            told.add(place)
-    last = previews[-1]
-    unknown = sum(preview.first_measured for preview in previews)
-    changed = unknown or last.comes_back or last.goes
-    if not (changed or index):
-        return [*lines, text("A run would change nothing.")]
-    fates = [f"{last.comes_back:,} would come back", f"{last.goes:,} would go"]
-    if unknown:
-        has = (
-            "has to be measured first, and counts" if unknown == 1 else "have to be measured first, and count"
-        )
-        fates.append(f"{unknown:,} {has} as kept until then")
-    said = "; ".join(fates) if changed else "a run would change nothing"
-    return [*lines, text(f"{last.table}: {said}."), *([text(f"index: {index}.")] if index else [])]
-
-
-def _table(previews: list[TablePreview]) -> RenderableType:
-    from curate.cli.terminal import table
-
-    numbers = ("reach it", "kept", "measure", "come back", "go")
-    made = table("table", *numbers, right=numbers)
-    for preview in previews:
-        counts = (preview.rows, preview.kept, preview.would_measure, preview.comes_back, preview.goes)
-        made.add_row(preview.table, *[f"{count:,}" if count else "" for count in counts])
-    return made

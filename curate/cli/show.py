@@ -88,7 +88,26 @@ def _verdicts(home: OpenLake, name: str, table: str, dropped: str, limit: int) -
         rows = rows.filter(~pl.col("kept"))
         _check_reason(rows, dropped)
         rows = rows.filter(pl.col("reason").eq(dropped) | pl.col("reason").str.ends_with(f".{dropped}"))
-    return rows.head(limit).join(places, on="id", how="left", maintain_order="left").collect().to_dicts()
+    shown = rows.head(limit).join(places, on="id", how="left", maintain_order="left").collect()
+    return _with_texts(home, name, shown)
+
+
+def _with_texts(home: OpenLake, name: str, rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """Adds title and the beginning of the text as it was read; of what could not be read, why."""
+    import polars as pl
+
+    head = home.head()
+    read = home.read(name, "verdicts/documents").select("id", "key", "message")
+    read = read.filter(pl.col("id").is_in(rows.get_column("id").implode()))
+    content = home.content("documents", head.fingerprints.get(f"{name}/documents", "")).scan()
+    texts = content.select("key", "title", pl.col("text").str.head(4 * _TEXT))
+    found = read.join(texts, on="key", how="left").collect().drop("key")
+    joined = rows.join(found, on="id", how="left", maintain_order="left").with_columns(
+        title=pl.col("title").fill_null(""), text=pl.coalesce("text", "message")
+    )
+    return [
+        {**row, "text": " ".join(row["text"].split())[:_TEXT]} for row in joined.drop("message").to_dicts()
+    ]
 
 
 def _check_reason(rows: pl.LazyFrame, dropped: str) -> None:

@@ -13,14 +13,16 @@ if TYPE_CHECKING:
 
     from schemas.report import Explanation, RuleOutcome, StepOutcome
 
+_DIFF = {"-": "red", "+": "green", "@": "cyan"}
 _ANSWERS = {0: "no answer", 1: "banned by robots.txt or noindex", 2: "a limit of the crawl"}
 
 
 def why(what: str, /, *, lake: Lake = "lake", name: Name = "", as_json: Json = False) -> None:
     """Explain why a document is in the corpus or not.
 
-    Shows what every step measured, each rule with its limit and how far the document is from it, and
-    what to write into the recipe to keep it.
+    Shows what every step measured, each rule with its limit and how far the document is from it, what
+    was rewritten, and what to write into the recipe to keep it. For a one-off clean the lake is
+    OUT.curate/lake.
 
     **Example:**
 
@@ -47,7 +49,7 @@ def _card(found: Explanation, lake: str) -> list[RenderableType]:
     lines: list[RenderableType] = [_verdict(found), *_origin(found)]
     if found.tables:
         lines.append(_measured(found))
-    return [*lines, *_advice(found, lake)]
+    return [*lines, *_rewritten(found), *_advice(found, lake)]
 
 
 def _verdict(found: Explanation) -> Text:
@@ -136,6 +138,22 @@ def _add_rule(made: Table, rule: RuleOutcome) -> None:
     )
 
 
+def _rewritten(found: Explanation) -> list[Text]:
+    """What each table made of the text, as a diff."""
+    from rich.text import Text
+
+    from curate.cli.terminal import text
+    from curate.reports.numbers import plural
+
+    lines: list[Text] = []
+    for rewrite in found.rewritten:
+        lines.append(Text(f"rewritten by {rewrite.table}: {', '.join(rewrite.steps)}", style="dim"))
+        lines += [Text.assemble("  ", text(line, 400, _DIFF.get(line[:1], ""))) for line in rewrite.diff]
+        if rewrite.left_out:
+            lines.append(Text(f"  ... {plural(rewrite.left_out, 'line')} more", style="dim"))
+    return lines
+
+
 def _value(value: str | float | bool) -> str:
     from curate.reports.numbers import number
 
@@ -153,7 +171,8 @@ def _advice(found: Explanation, lake: str) -> list[Text]:
     cleaned = _cleaned(lake) if found.name == "clean" else ""
     advice = {"to keep it": found.to_keep, "to see the effect first": at_lake(found.to_preview, lake)}
     if cleaned:  # there is no recipe to write into
-        advice = {"to keep it": found.to_preview.replace("curate plan", f"curate clean ... -o {cleaned}", 1)}
+        again = found.to_preview.replace("curate plan", f"curate clean ... -o {cleaned}", 1)
+        advice = {"to see the effect first": at_lake(found.to_preview, lake), "to keep it": again}
     lines: list[Text] = []
     for title, words in advice.items():
         lines.append(Text(title, style="dim"))

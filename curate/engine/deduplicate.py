@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from curate.dedup.options import Keeper, MinhashOptions
+from curate.engine.attribution import attribute
 from curate.engine.changes import note_changes
 from curate.engine.checks import Pinned, duplicate_checks, table_checks
 from curate.engine.judge import reasons_of
@@ -30,6 +31,7 @@ def make_deduplicated(session: Session, name: str) -> Head:
     session.progress.start(name, len(rows))
     fingerprints: dict[str, str] = {}
     verdicts, report = deduplicated_verdicts(session, base, name, rows, fingerprints)
+    attribute(report, session.plan, session.plan.table(name), rows, verdicts)
     stored = session.lake.state(session.name, f"verdicts/{name}")
     pin = base.pins.get(session.key(f"verdicts/{name}"))
     note_changes(report, stored, pin, verdicts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,18 @@ import polars as pl
 
 from curate.engine.advice import higher_threshold, looser_rules
 from curate.engine.plan import Plan, PlannedStep, PlannedTable, make_plan
+from curate.engine.rewritten import unified_diff
 from curate.engine.rules import Limit
 from curate.engine.standing import with_kept_columns
+from curate.engine.stored_recipe import stored_recipe
 from curate.engine.unasked import left_out, why_unasked
 from curate.lake.disk import disk_errors
 from curate.lake.lake import Lake
 from curate.lake.runs import Head
 from curate.sources.urls import canonical
-from schemas.errors import UsageError, did_you_mean
-from schemas.recipe import Recipe, build_recipe
-from schemas.report import Explanation, LimitOutcome, RuleOutcome, StepOutcome, TableOutcome
+from schemas.errors import LakeError, UsageError, did_you_mean
+from schemas.recipe import Recipe
+from schemas.report import Explanation, LimitOutcome, Rewrite, RuleOutcome, StepOutcome, TableOutcome
 
 _LISTED = 5  # places that fit, in a hint
 _COMPARED = 20_000  # places among which a similar one is looked for
@@ -40,7 +41,12 @@ def explain(lake: str | Path, name: str, what: str) -> Explanation:
 
 def _explained(home: Lake, name: str, what: str) -> Explanation:
     head = home.head()
-    plan = make_plan(build_recipe(tomllib.loads(_recipe(home, head, name))))
+    recipe = stored_recipe(home, head, name)
+    if recipe is None:
+        raise LakeError(
+            f"The lake has no recipe of {name}.", hint="curate log shows what ran; curate run stores it."
+        )
+    plan = make_plan(recipe)
     answer = Explanation(name=name, **_find(home, head, plan.recipe, name, what))
     _add_fetch(home, head, plan.recipe, answer)
     if not answer.id:
@@ -59,17 +65,6 @@ def _explained(home: Lake, name: str, what: str) -> Explanation:
         and len(answer.tables) == len(plan.tables)
     )
     return answer
-
-
-def _recipe(lake: Lake, head: Head, name: str) -> str:
-    """The recipe of the newest run of a name."""
-    seq = head.seq
-    while seq:
-        row = lake.runs.at(seq)
-        if row.name == name and row.recipe:
-            return row.recipe
-        seq -= 1
-    return ""
 
 
 def _find(lake: Lake, head: Head, recipe: Recipe, name: str, what: str) -> dict[str, Any]:
@@ -186,6 +181,7 @@ def _table_outcome(
         table=table.name, kept=verdict["kept"], failed=verdict["failed"], message=verdict["message"]
     )
     measured = _measured(lake, head, name, table, verdict["key"])
+    _add_rewrite(lake, head, table, answer, document, measured.pop("text", None))
     document.update(measured)
     named = {step.name: _names(step, document) for step in table.steps}
     outcome.steps = [
@@ -205,13 +201,36 @@ def _table_outcome(
 
 
 def _measured(lake: Lake, head: Head, name: str, table: PlannedTable, key: str) -> dict[str, Any]:
-    """One struct per step, as stored under the key."""
+    """One struct per step, as stored under the key, and the text where the steps rewrote it."""
     if table.kind != "measured":
         return {}
     fingerprint = head.fingerprints.get(f"{name}/{table.name}", table.fingerprint)
     scan = lake.content(table.name, fingerprint, table.schema).scan()
-    rows = scan.filter(pl.col("key") == key).select([step for step, _ in table.measured]).collect().to_dicts()
+    columns = [*(step for step, _ in table.measured), "text"]
+    rows = scan.filter(pl.col("key") == key).select(columns).collect().to_dicts()
     return rows[0] if rows else {}
+
+
+def _add_rewrite(
+    lake: Lake,
+    head: Head,
+    table: PlannedTable,
+    answer: Explanation,
+    document: dict[str, Any],
+    text: str | None,
+) -> None:
+    """The difference between the text that reached the table and what its steps made of it."""
+    if text is None:
+        return
+    before = document.get("text")
+    if before is None:
+        content = lake.content("documents", head.fingerprints[f"{answer.name}/documents"]).scan()
+        before = content.filter(pl.col("key") == document["key"]).select("text").collect().item()
+    document["text"] = text
+    steps = [step.name for step in table.steps if step.stage and step.stage.rewrites]
+    diff, left_out = unified_diff(before, text)
+    if diff:
+        answer.rewritten.append(Rewrite(table=table.name, steps=steps, diff=diff, left_out=left_out))
 
 
 def _names(step: PlannedStep, document: dict[str, Any]) -> dict[str, Any]:

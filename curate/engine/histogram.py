@@ -11,18 +11,22 @@ from schemas.report import Histogram, Limit
 BINS = 40
 
 
-def histograms(judged: pl.DataFrame, table: PlannedTable) -> list[Histogram]:
-    """One histogram for every measurement that a rule of the table limits."""
+def histograms(judged: pl.DataFrame, table: PlannedTable, verdicts: pl.DataFrame) -> list[Histogram]:
+    """One histogram for every measurement that a rule of the table limits; `verdicts` are in the order of `judged`."""
     found = []
     for step in table.steps:
         if step.stage is None or step.name not in judged.columns:
             continue
         for measure, limits in _limits(step).items():
-            values = (
-                judged.get_column(step.name).struct.field(measure).drop_nulls().to_numpy().astype(np.float64)
-            )
-            if len(values):
-                found.append(_histogram(step.name, measure, values, limits))
+            names = [f"{step.name}.{limit.reason}" for limit in limits]
+            failed = pl.any_horizontal(pl.col("failed").list.contains(name) for name in names)
+            frame = verdicts.select(failed=failed, value=judged.get_column(step.name).struct.field(measure))
+            frame = frame.drop_nulls("value")
+            if len(frame):
+                values = frame.get_column("value").to_numpy().astype(np.float64)
+                found.append(
+                    _histogram(step.name, measure, values, frame.get_column("failed").to_numpy(), limits)
+                )
     return found
 
 
@@ -37,7 +41,9 @@ def _limits(step: PlannedStep) -> dict[str, list[Limit]]:
     return found
 
 
-def _histogram(step: str, measure: str, values: np.ndarray, limits: list[Limit]) -> Histogram:
+def _histogram(
+    step: str, measure: str, values: np.ndarray, failed: np.ndarray, limits: list[Limit]
+) -> Histogram:
     low, high = float(values.min()), float(values.max())
     marks = [limit.value for limit in limits if np.isfinite(limit.value)]
     low, high = min([low, *marks]), max([high, *marks])
@@ -51,5 +57,6 @@ def _histogram(step: str, measure: str, values: np.ndarray, limits: list[Limit])
         measure=measure,
         edges=[round(float(edge), 6) for edge in edges],
         counts=counts.tolist(),
+        failed=np.histogram(values[failed], edges)[0].tolist(),
         limits=limits,
     )

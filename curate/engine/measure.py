@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from curate.engine.attribution import attribute
 from curate.engine.changes import note_changes
 from curate.engine.checks import Pinned, table_checks
 from curate.engine.histogram import histograms
@@ -61,9 +62,10 @@ def measure_table(session: Session, name: str) -> MeasuredTable:
     judged = rows.lazy().join(measured, on="key", how="left", maintain_order="left").collect()
     verdicts, report.reasons = judge(judged, table, errors)
     report.rows, report.kept = len(verdicts), int(verdicts.get_column("kept").sum())
-    report.histograms = histograms(judged, table)
+    report.histograms = histograms(judged, table, verdicts)
     report.languages = _languages(judged)
     report.failures = _failures(verdicts, rows)
+    attribute(report, session.plan, table, judged, verdicts)
     return MeasuredTable(base, table, judged, verdicts, content, report, begun)
 
 

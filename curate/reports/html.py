@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from curate.reports.attribution_cards import group_cards, pairs_failed
 from curate.reports.histogram_card import histogram_card
 from curate.reports.numbers import duration, number, plural, share
 from curate.reports.printable import printable
@@ -53,6 +54,8 @@ def render(report: RunReport, samples: Sequence[Sample] = ()) -> str:
         report=report, samples=samples, sentence=sentence(report), numbers=_numbers(report), warnings=_warnings(report),
         funnel=_funnel(report), histograms=[histogram_card(one, table) for table in tables for one in table.histograms],
         reasons=[_rule(reason, table) for table in tables for reason in table.reasons], meters=_meters(report),
+        pairs=[pair for table in tables for pair in pairs_failed(table)],
+        groups=[card for table in tables for card in group_cards(table)],
         checks=[_check(check, table) for table in report.tables for check in table.checks],
         slowest=_slowest(report), footer=_footer(report), script=Markup(script), script_hash=f"sha256-{digest}",
     )  # fmt: skip
