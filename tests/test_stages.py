@@ -25,7 +25,7 @@ from curate.text.detect import BROKEN, find_suspects
 from schemas.errors import CurateError, RecipeError
 from schemas.tables import DOCUMENT_COLUMNS
 
-NAMES = ("repair", "langid", "length", "gopher_quality")
+NAMES = ("repair", "langid", "length", "gopher_repetition", "gopher_quality", "c4", "fineweb")
 checked = settings(deadline=None, max_examples=80)
 
 HARBOUR = """The harbour opens early and the boats leave before dawn.

@@ -38,7 +38,7 @@ def measure_shard(task: dict[str, Any]) -> dict[str, Any]:
     steps = [(step["name"], find_stage(step["stage"]), step["options"]) for step in task["steps"]]
     seconds = dict.fromkeys((name for name, _, _ in steps), 0.0)
     columns = {name: _plain(rows.get_column(name).to_arrow()) for name in task["reads"]}
-    table, errors = _measure(rows.get_column("key").to_arrow(), texts, columns, steps, seconds)
+    table, errors = measure_texts(rows.get_column("key").to_arrow(), texts, columns, steps, seconds)
     written = write_parquet(table, table.schema, Path(task["out"])) if len(table) else 0
     return {
         "file": task["out"] if written else "",
@@ -106,7 +106,7 @@ def _large(table: pa.Table) -> pa.Table:
     )
 
 
-def _measure(
+def measure_texts(
     keys: pa.Array,
     texts: pa.LargeStringArray,
     columns: dict[str, pa.Array],
@@ -122,7 +122,7 @@ def _measure(
             return content_schema([(name, stage.measures) for name, stage, _ in steps]).empty_table(), errors
     half = len(keys) // 2
     parts = [
-        _measure(
+        measure_texts(
             keys[part],
             _plain(texts[part]),
             {name: _plain(column[part]) for name, column in columns.items()},
@@ -159,7 +159,7 @@ def _run_steps(
             {f"{name}.{field.name}": structs[name].field(index) for index, field in enumerate(stage.measures)}
         )
         batch = (
-            Batch(measured.text, known)
+            Batch(measured.text, known, dict(measured.found))
             if measured.text is not None
             else Batch(batch.text, known, batch._found)
         )

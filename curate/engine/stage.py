@@ -67,11 +67,13 @@ class Batch:
 class Measured:
     """A stage's result: one array per measurement (no NULL, no NaN), and the text where it rewrites.
 
-    `text` has the length of the batch; rows that did not change hold the same text again.
+    `text` has the length of the batch; rows that did not change hold the same text again. `found` is what
+    the stage knows about that text, for `Batch.remember` of the steps that follow.
     """
 
     measures: Mapping[str, pa.Array]
     text: pa.LargeStringArray | None = None
+    found: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

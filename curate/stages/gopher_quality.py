@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from curate.engine.stage import Batch, Measured, Options, stage
+from curate.text.dialects import Dialect, quality
 from curate.text.lines import count_line_marks, count_marks, find_lines
-from curate.text.words import count_distinct, find_words
+from curate.text.tokens import Splitter, find_tokens
+from curate.text.words import Words, count_distinct, count_distinct_at, find_words
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
+
+Counts = npt.NDArray[np.int64]
 
 _NEUTRAL_LENGTH = 5  # of a word in a script without spaces, whose words nobody has counted
 
@@ -33,10 +39,13 @@ _MEASURES = pa.struct(
 
 
 class GopherQualityOptions(Options):
-    """How words are found, and which of them tell that a text is language."""
+    """Whose tests they are, how words are found, and which of them tell that a text is language."""
 
-    splitter: Literal["plain"] = Field(
-        "plain", description="what a word is: split at white space, punctuation cut off at the edges"
+    dialect: Dialect = Field("datatrove", description="the project whose functions they are")
+    splitter: Splitter = Field(
+        "plain",
+        description="what a word is: split at white space, punctuation cut off at the edges; "
+        "or `english-exact`, the tokens of spaCy's blank English, for the values of datatrove",
     )
     stop_words: tuple[str, ...] = Field(
         STOP_WORDS, description="common words that a text should have, in the case in which they are written"
@@ -44,7 +53,12 @@ class GopherQualityOptions(Options):
 
     @field_validator("stop_words")
     @classmethod
-    def _are_words(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+    def _are_words(cls, words: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if info.data.get("splitter") != "plain" or info.data.get("dialect") != "datatrove":
+            for word in words:
+                if word.split() != [word]:
+                    raise ValueError(f'"{word}" is not one token, so no text could have it')
+            return words
         found = find_words(pa.array(words, pa.large_string()))
         sizes = [len(word.encode()) for word in words]
         for row, word in enumerate(words):
@@ -53,6 +67,12 @@ class GopherQualityOptions(Options):
             if not one or found.end[at] - found.start[at] != sizes[row]:
                 raise ValueError(f'"{word}" is not one word to this splitter, so no text could have it')
         return words
+
+    @model_validator(mode="after")
+    def _has_own_words(self) -> GopherQualityOptions:
+        if self.dialect != "datatrove" and self.splitter != "plain":
+            raise ValueError(f"the dialect {self.dialect} has words of its own: leave out splitter")
+        return self
 
 
 @stage(measures=_MEASURES, version=1)
@@ -73,33 +93,80 @@ def gopher_quality(batch: Batch, options: GopherQualityOptions) -> Measured:
     | `alpha_word_ratio` | from 0.8 | share of words with a letter |
     | `stop_words` | from 2 | different words of the list `stop_words`; `The` is not `the` |
 
-    The ratios divide by all stretches of text between white space, those without a word too. Words are those
-    of the splitter `plain` (`curate/text/words.py`), not spaCy's: punctuation beside a word is no word of its
-    own, so `alpha_word_ratio` is higher (1.0 for plain English sentences, in datatrove about 0.9).
+    With the splitter `plain` the ratios divide by all stretches of text between white space, those without a
+    word too. Its words (`curate/text/words.py`) are not spaCy's: punctuation beside a word is no word of its
+    own, so `alpha_word_ratio` is higher (1.0 for plain English sentences, in datatrove about 0.9). With
+    `english-exact` all numbers are those of datatrove: ratios divide by all tokens, punctuation included, and
+    `words` counts the others.
 
     Scripts without spaces (Chinese, Japanese, Thai, Khmer ...; `unspaced` is their share of the characters)
-    are measured so that the thresholds, which were made for English, drop no text for its script: two
-    characters, or four, count as one word, and such a word as five characters long, as the mean of English.
-    Only `stop_words` needs more: a list of the language, or the language in the rule.
+    are measured by `plain` so that the thresholds, which were made for English, drop no text for its script:
+    two characters, or four, count as one word, and such a word as five characters long, as the mean of
+    English. Only `stop_words` needs more: a list of the language, or the language in the rule.
+
+    Other projects count otherwise. All of them have one ratio of symbols, which is `hash_ratio` (`ellipsis_ratio`
+    is 0), and count stop words again and again.
+
+    | dialect | words | `hash_ratio` | lines begin with | end in |
+    | --- | --- | --- | --- | --- |
+    | `dolma` (`gopher_v1`) | between white space; `mean_word_length` is the median | words with `#` or `…` | `*`, `-` | `…` |
+    | `redpajama` (V2) | the same, in small letters, decomposed, without ASCII punctuation; ratios by runs of letters and digits, and of others; a letter is A to Z | `#`, `...`, `…` | ten bullets, `–` | `...`, `…` |
+    | `dclm` | those of `plain` (in DCLM: Unicode words), ratios and length between white space; `The` is `the` | `#`, `...`, `. . .`, `…` | `●`, `•`, `*`, `-` | `...`, `. . .`, `…` |
+    | `nemo` (NeMo Curator) | between white space | words that are `#` or an ellipsis | twelve bullets, no `-` | ellipses, `read more` |
     """
     words = batch.remember("words", lambda: find_words(batch.text))
-    lines = batch.remember("lines", lambda: find_lines(batch.text))
-    hashes, ellipses = count_marks(batch.text)
-    bullets, trailing = count_line_marks(batch.text, lines)
-    tokens = words.words + words.symbols
-    measures = {
-        "words": words.words,
-        "mean_word_length": _ratio(words.length + _NEUTRAL_LENGTH * words.unspaced, words.words),
-        "hash_ratio": _ratio(hashes, tokens),
-        "ellipsis_ratio": _ratio(ellipses, tokens),
-        "bullet_line_ratio": _ratio(bullets, lines.lines),
-        "ellipsis_line_ratio": _ratio(trailing, lines.lines),
-        "alpha_word_ratio": _ratio(words.lettered + words.unspaced, tokens),
-        "stop_words": count_distinct(batch.text, words, options.stop_words),
-        "unspaced": _ratio(words.halves + words.quarters, words.visible),
-    }
+    measures: dict[str, npt.NDArray[Any]]
+    if options.dialect == "datatrove":
+        measures = _datatrove(batch, words, options)
+    else:
+        measures = dict(quality(options.dialect, batch.text, options.stop_words))
+    measures["unspaced"] = _ratio(words.halves + words.quarters, words.visible)
     return Measured({name: pa.array(values) for name, values in measures.items()})
 
 
-def _ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def _datatrove(batch: Batch, words: Words, options: GopherQualityOptions) -> dict[str, npt.NDArray[Any]]:
+    lines = batch.remember("lines", lambda: find_lines(batch.text))
+    hashes, ellipses = count_marks(batch.text)
+    bullets, trailing = count_line_marks(batch.text, lines)
+    if options.splitter == "plain":
+        counts = _of_words(batch.text, words, options)
+    else:
+        counts = _of_tokens(batch, options)
+    return {
+        "words": counts["words"],
+        "mean_word_length": _ratio(counts["length"], counts["words"]),
+        "hash_ratio": _ratio(hashes, counts["tokens"]),
+        "ellipsis_ratio": _ratio(ellipses, counts["tokens"]),
+        "bullet_line_ratio": _ratio(bullets, lines.lines),
+        "ellipsis_line_ratio": _ratio(trailing, lines.lines),
+        "alpha_word_ratio": _ratio(counts["lettered"], counts["tokens"]),
+        "stop_words": counts["stop_words"],
+    }
+
+
+def _of_words(text: pa.LargeStringArray, words: Words, options: GopherQualityOptions) -> Mapping[str, Counts]:
+    return {
+        "words": words.words,
+        "length": words.length + _NEUTRAL_LENGTH * words.unspaced,
+        "tokens": words.words + words.symbols,
+        "lettered": words.lettered + words.unspaced,
+        "stop_words": count_distinct(text, words, options.stop_words),
+    }
+
+
+def _of_tokens(batch: Batch, options: GopherQualityOptions) -> Mapping[str, Counts]:
+    tokens = batch.remember(f"tokens {options.splitter}", partial(find_tokens, batch.text, options.splitter))
+    nowhere = np.zeros(len(batch) + 1, np.int64)  # tokens are counted from the first byte of them all
+    return {
+        "words": tokens.tokens - tokens.symbols,
+        "length": tokens.length,
+        "tokens": tokens.tokens,
+        "lettered": tokens.lettered,
+        "stop_words": count_distinct_at(
+            tokens.compact, nowhere, tokens.first, tokens.start[:-1], tokens.start[1:], options.stop_words
+        ),
+    }
+
+
+def _ratio(part: Counts, whole: Counts) -> npt.NDArray[np.float64]:
     return part / np.maximum(whole, 1)

@@ -211,6 +211,18 @@ def _walk(
 
 def count_distinct(text: pa.LargeStringArray, words: Words, vocabulary: Sequence[str]) -> Counts:
     """How many different words of a vocabulary each text has; upper and lower case are different."""
+    return count_distinct_at(*buffers(text), words.first, words.start, words.end, vocabulary)
+
+
+def count_distinct_at(
+    data: Bytes,
+    offsets: Offsets,
+    first: Offsets,
+    start: Positions | Offsets,
+    end: Positions | Offsets,
+    vocabulary: Sequence[str],
+) -> Counts:
+    """The same for words that are given by their places: start to end, counted from the text's offset."""
     entries = sorted({word.encode() for word in vocabulary})
     letters = np.frombuffer(b"".join(entries), np.uint8)
     bounds = np.cumsum([0, *map(len, entries)])
@@ -218,8 +230,8 @@ def count_distinct(text: pa.LargeStringArray, words: Words, vocabulary: Sequence
     shapes = np.zeros(256, np.uint64)
     for entry in entries:
         shapes[entry[0]] |= np.uint64(1 << min(len(entry), 63))
-    found = np.zeros(len(text), np.int64)
-    _distinct(*buffers(text), words.first, words.start, words.end, letters, bounds, heads, shapes, found)
+    found = np.zeros(len(offsets) - 1, np.int64)
+    _distinct(data, offsets, first, start, end, letters, bounds, heads, shapes, found)
     return found
 
 
@@ -228,8 +240,8 @@ def _distinct(
     data: Bytes,
     offsets: Offsets,
     first: npt.NDArray[np.int64],
-    start: Positions,
-    end: Positions,
+    start: Positions | Offsets,
+    end: Positions | Offsets,
     letters: Bytes,
     bounds: npt.NDArray[np.int64],
     heads: npt.NDArray[np.int64],
