@@ -313,6 +313,12 @@ def test_show_gives_rows_of_a_table_and_those_of_a_reason(lake, capsys):
     assert "docs.jsonl#4" in answer(capsys, "show", "--dropped", "too_short", "--lake", lake)
 
 
+def test_show_of_what_was_dropped_shows_how_it_begins(lake, capsys):
+    rows = json.loads(answer(capsys, "show", "--dropped", "too_short", "--lake", lake, "--json"))
+    assert {(row["text"], row["title"].split()[0]) for row in rows} == {("Too short.", "Page")}
+    assert "Too short." in answer(capsys, "show", "--dropped", "too_short", "--lake", lake)
+
+
 def test_show_of_one_name_shows_that_one(lake, capsys):
     assert [
         held["name"]
@@ -399,8 +405,10 @@ def test_why_after_a_clean_names_the_command_again(tmp_path, capsys, monkeypatch
     monkeypatch.chdir(tmp_path)
     answer(capsys, "clean", "posts.jsonl", "-o", "kept.jsonl", "--recipe", "docs", "--workers", 1)
     shown = answer(capsys, "why", "posts.jsonl#4", "--lake", "kept.jsonl.curate/lake")
-    typed = "curate clean ... -o kept.jsonl --set 'filtered.length.drop.too_short=words < 2'"
-    assert shown.endswith(f"to keep it\n  {typed}\n")
+    setting = "--set 'filtered.length.drop.too_short=words < 2'"
+    plan = f"curate plan {setting} --lake kept.jsonl.curate/lake"
+    clean = f"curate clean ... -o kept.jsonl {setting}"
+    assert shown.endswith(f"to see the effect first\n  {plan}\nto keep it\n  {clean}\n")
 
 
 @pytest.fixture(scope="module")

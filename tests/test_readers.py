@@ -4,6 +4,7 @@ import codecs
 import datetime
 import gzip
 import json
+import lzma
 import subprocess
 import sys
 from decimal import Decimal
@@ -16,7 +17,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.sources import jsonl, record, tabular
+from curate.sources import delimited, jsonl, record, tabular
 from curate.sources.loader import load
 from curate.sources.readers import (
     ExtractOptions,
@@ -196,7 +197,7 @@ def test_a_line_that_is_too_long_is_a_fault_and_never_in_memory(tmp_path, monkey
     assert [fault.message for fault in faults] == [f"Line {n} is longer than 1,000 bytes." for n in (2, 4)]
 
 
-PACK = {".gz": gzip.compress, ".zst": zstandard.compress}
+PACK = {".gz": gzip.compress, ".zst": zstandard.compress, ".xz": lzma.compress}
 
 
 @pytest.mark.parametrize("suffix", PACK)
@@ -215,6 +216,51 @@ def test_compressed_lines_and_what_is_left_of_a_broken_download(tmp_path, suffix
         "error:read",
         f"Line {len(rows) + 1}: the compressed file ends too early (an unfinished download?).",
     )
+
+
+@pytest.mark.parametrize("suffix", PACK)
+def test_compressed_csv_and_what_is_left_of_a_broken_download(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(delimited, "_CSV_BLOCK", 200_000)
+    whole = b"text,n\n" + b"".join(f"{n} {n * n * 7919 % 100_003},{n}\n".encode() for n in range(150_000))
+    file = tmp_path / f"a.csv{suffix}"
+    file.write_bytes(PACK[suffix](whole)[:-100])
+    rows, (fault,) = read(file)
+    assert 0 < len(rows) < 150_000
+    assert fault.reason == "error:read"
+    assert (
+        fault.message
+        == f"After row {len(rows)}: the compressed file ends too early (an unfinished download?)."
+    )
+
+
+def test_an_xz_file_of_several_streams_with_padding(tmp_path):
+    parts = [lzma.compress(json.dumps({"text": word}).encode() + b"\n") for word in ("one", "two", "three")]
+    (tmp_path / "a.jsonl.xz").write_bytes(parts[0] + bytes(8) + parts[1] + parts[2] + bytes(70_000))
+    assert texts(tmp_path / "a.jsonl.xz") == ["one", "two", "three"]
+
+
+def test_an_xz_file_that_wants_much_memory_is_a_fault(tmp_path):
+    """Its header asks for a dictionary of 1.5 GB, for a few bytes."""
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1_500_000_000}]
+    try:
+        data = lzma.compress(b'{"text": "a"}\n', filters=filters)
+    except MemoryError:
+        pytest.skip("no memory to make the file")
+    (tmp_path / "a.jsonl.xz").write_bytes(data)
+    rows, (fault,) = read(tmp_path / "a.jsonl.xz")
+    assert (rows, fault.reason) == ([], "error:read")
+    assert "Memory usage limit" in fault.message
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst", ".xz"])
+def test_packed_data_that_is_damaged_is_a_fault(tmp_path, suffix):
+    whole = b"".join(json.dumps({"text": f"text {n * n}"}).encode() + b"\n" for n in range(50_000))
+    data = bytearray(PACK[suffix](whole))
+    data[len(data) // 2 :][:50] = bytes(50)
+    data[len(data) // 2 : len(data) // 2 + 50] = b"\xff" * 50
+    (tmp_path / f"a.jsonl{suffix}").write_bytes(data)
+    _, faults = read(tmp_path / f"a.jsonl{suffix}")
+    assert [fault.reason for fault in faults][-1] == "error:read"
 
 
 @pytest.mark.parametrize(
@@ -306,6 +352,28 @@ def test_parquet_columns_of_all_types(tmp_path):
     assert read(file, url="meta.k")[0][0]["url"] == "v"
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [pa.large_string(), pa.dictionary(pa.int8(), pa.string()), pa.dictionary(pa.int32(), pa.large_string())],
+)
+def test_texts_in_every_type_of_string(tmp_path, kind):
+    values = ["Größe", None, "Größe", "b"]
+    plain = pa.array(values)
+    array = plain.dictionary_encode().cast(kind) if pa.types.is_dictionary(kind) else plain.cast(kind)
+    nested = pa.StructArray.from_arrays([array, pa.array(range(4))], ["text", "n"])
+    file = parquet(tmp_path / "a.parquet", body=array, meta=nested)
+    assert texts(file, text="body") == ["Größe", "", "Größe", "b"]
+    rows, faults = read(file, text="meta.text")
+    assert [row["text"] for row in rows] == ["Größe", "", "Größe", "b"]
+    assert (json.loads(rows[3]["extra"]), faults) == ({"body": "b", "meta": {"n": 3}}, [])
+
+
+def test_a_nested_text_is_not_in_extra_again(tmp_path):
+    row = {"doc": {"body": "the text", "n": 1}, "only": {"x": 1}}
+    found, _ = read(write(tmp_path / "a.jsonl", row), text="doc.body")
+    assert (found[0]["text"], found[0]["extra"]) == ("the text", '{"doc":{"n":1},"only":{"x":1}}')
+
+
 def test_parquet_slices_are_row_groups(tmp_path):
     file = parquet(tmp_path / "a.parquet", text=[f"text {n}" for n in range(11)])
     pieces = split(file, target_bytes=1)
@@ -385,6 +453,9 @@ def test_csv_rows_that_do_not_fit_are_faults(tmp_path):
         ("a.csv", codecs.BOM_UTF16_LE + "text,n\nGröße,1\n".encode("utf-16-le")),
         ("a.tsv", "text\tn\nGröße\t1\n".encode()),
         ("a.csv.gz", gzip.compress("text,n\nGröße,1\n".encode(), mtime=0)),
+        ("a.csv.zst", zstandard.compress("text,n\nGröße,1\n".encode())),
+        ("a.csv.xz", lzma.compress("text,n\nGröße,1\n".encode())),
+        ("a.tsv.XZ", lzma.compress("text\tn\nGröße\t1\n".encode())),
     ],
 )
 def test_csv_encodings_and_delimiters(tmp_path, name, content):
@@ -393,8 +464,16 @@ def test_csv_encodings_and_delimiters(tmp_path, name, content):
     assert (row["text"], row["extra"], faults) == ("Größe", '{"n":"1"}', [])
 
 
+def test_csv_with_nuls_and_bytes_that_are_no_utf8(tmp_path):
+    head = b"text,n\n" + b"a,1\n" * 300_000  # what decides the encoding is UTF-8
+    (tmp_path / "a.csv").write_bytes(head + b"nul \x00 in,2\r\nGr\xf6\xdfe,3\r\n")
+    rows, faults = read(tmp_path / "a.csv")
+    assert [row["text"] for row in rows[-2:]] == ["nul \x00 in", "Gr\ufffd\ufffde"]
+    assert faults == []
+
+
 def test_csv_that_breaks_off(tmp_path, monkeypatch):
-    monkeypatch.setattr(tabular, "_CSV_BLOCK", 1_000)
+    monkeypatch.setattr(delimited, "_CSV_BLOCK", 1_000)
     (tmp_path / "a.csv").write_text("text,n\n" + "a,1\n" * 300 + '"never closed,2\n' + "b,2\n" * 1_000)
     rows, (fault,) = read(tmp_path / "a.csv")
     assert {row["text"] for row in rows} == {"a"}

@@ -194,6 +194,29 @@ def test_a_bar_beyond_a_limit_is_marked():
     assert [limit["percent"] for limit in card["limits"]] == [50.0]
 
 
+def test_of_a_rule_with_several_conditions_only_what_failed_is_marked():
+    histogram = Histogram(
+        step="s", measure="m", edges=[0, 1, 2], counts=[10, 4], failed=[5, 0],
+        limits=[Limit(reason="a", op="<", value=2), Limit(reason="b", op="<", value=1.9)],
+    )  # fmt: skip
+    card = histogram_card(histogram, TableReport(table="t"))
+    assert [(bar["height"], bar["left"], bar["out"]) for bar in card["bars"]] == [
+        (100, 50, True),
+        (40, 0, False),
+    ]
+
+
+def test_labels_of_limits_that_are_near_each_other_stand_in_rows():
+    limits = [Limit(reason="r", op="<", value=value) for value in (50, 52, 90, 50)]
+    histogram = Histogram(step="s", measure="m", edges=[0, 50, 100], counts=[1, 1], limits=limits)
+    card = histogram_card(histogram, TableReport(table="t"))
+    assert [(limit["label"], limit["row"]) for limit in card["limits"]] == [
+        ("< 50", 0),
+        ("< 52", 1),
+        ("< 90", 0),
+    ]
+
+
 def elements(page):
     """How many elements of each kind the browser would make."""
     tree = lxml_html.document_fromstring(page)

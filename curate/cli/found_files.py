@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import time
 from collections import Counter
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -27,11 +25,13 @@ from curate.reports.numbers import duration, plural, size
 from curate.sources.files import find_files, kind_of
 from curate.sources.readers import ExtractOptions, read_slice
 from curate.sources.record import Slice
+from curate.sources.streams import open_stream
 from schemas.errors import SourceError
 
 _RECORDS = {"jsonl", "json", "csv", "parquet"}  # kinds that have columns
 _FILES, _DOCUMENTS, _SECONDS = 40, 500, 10.0  # of the sample
 _ROWS = 100
+_HEAD = 16_000_000  # bytes that are read for them
 _TEXT_CHARS = 40.0  # a column whose values are longer on average may be the text
 
 
@@ -163,13 +163,11 @@ def _first_rows(file: Path) -> pl.DataFrame:
 
 
 def _first_lines(file: Path) -> list[bytes]:
-    if file.suffix == ".zst":
-        import zstandard
-
-        with zstandard.open(file, "rb") as lines:
-            return list(islice(lines, _ROWS))
-    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as lines:
-        return list(islice(lines, _ROWS))
+    data = b""
+    with suppress(OSError), open_stream(file) as stream:
+        while data.count(b"\n") < _ROWS and len(data) < _HEAD and (block := stream.read(1 << 16)):
+            data += block
+    return data.split(b"\n")[:_ROWS]
 
 
 def _sample(files: list[Path], columns: dict[str, str]) -> list[str]:

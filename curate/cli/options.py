@@ -25,6 +25,10 @@ Settings = Annotated[
     ),
 ]
 Limit = Annotated[int, Parameter(help="Take at most so many documents of each source.", show_default=False)]
+Strict = Annotated[
+    bool,
+    Parameter(negative="", help="Stop at the first input that cannot be read.", show_default=False),
+]
 Workers = Annotated[
     int | None, Parameter(help="Worker processes; one for each core if not given.", show_default=False)
 ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from curate.cli.options import Json, Lake, Limit, Settings, Workers, read_settings
+from curate.cli.options import Json, Lake, Limit, Settings, Strict, Workers, read_settings
 
 if TYPE_CHECKING:
     from schemas.report import RunReport
@@ -18,6 +18,7 @@ def run(
     *,
     lake: Lake = "lake",
     limit: Limit = 0,
+    strict: Strict = False,
     settings: Settings = (),
     workers: Workers = None,
     no_index: Annotated[bool, Parameter(negative="", show_default=False)] = False,
@@ -50,6 +51,7 @@ def run(
             recipe,
             lake=lake,
             limit=limit,
+            strict=strict,
             overrides=overrides,
             workers=workers,
             index=not no_index,

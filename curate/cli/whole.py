@@ -16,6 +16,7 @@ def run(
     lake: str | Path = "lake",
     *,
     limit: int = 0,
+    strict: bool = False,
     overrides: Mapping[str, Any] | None = None,
     workers: int | None = None,
     index: bool = True,
@@ -24,7 +25,8 @@ def run(
     """Run a recipe: what is done already is not done again.
 
     Makes every table in the folder `lake`, then the index if the recipe has one, puts it live if it
-    passes its gates, and writes the report page. `overrides` is merged over the recipe.
+    passes its gates, and writes the report page. `overrides` is merged over the recipe; a `strict` run ends
+    at the first input that cannot be read.
 
     Raises:
         CurateError: what went wrong, and what to do; finished work is kept.
@@ -41,7 +43,14 @@ def run(
     check_way(plan)
     tables = [table for table in tables_of(plan.recipe, index=index) if table != "finetune"]
     report = run_tables(
-        plan, lake, tables=tables, make=make_table, limit=limit, workers=workers, progress=progress
+        plan,
+        lake,
+        tables=tables,
+        make=make_table,
+        limit=limit,
+        workers=workers,
+        progress=progress,
+        strict=strict,
     )
     home = open_lake(lake)
     page = home.root / plan.recipe.name / "reports" / f"{report.run}.html"

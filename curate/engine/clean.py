@@ -6,29 +6,43 @@ and `plan` can be asked about it.
 
 from __future__ import annotations
 
-import json
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
-from curate.engine.plan import make_plan
+from curate.engine.plan import Plan, make_plan
 from curate.engine.progress import Progress
 from curate.engine.run import run_tables
 from curate.engine.session import Session
-from curate.engine.shard import read_texts, take_rows
-from curate.engine.write import check_output, write_rows
+from curate.engine.shape import Shape, in_input_order
+from curate.engine.shard import read_texts
+from curate.engine.write import Output, check_output, read_size, write_rows
+from curate.lake.disk import disk_errors
 from curate.lake.parquet import write_parquet
 from curate.lake.runs import Head
 from curate.reports.html import write_report
 from curate.reports.samples import corpus_samples
-from schemas.errors import CheckError, RecipeError, did_you_mean
+from curate.sources.files import OURS, find_files
+from curate.sources.remote import is_url
+from schemas.errors import CheckError, RecipeError, UsageError, did_you_mean
 from schemas.recipe import Recipe, build_recipe, load_recipe, packaged_recipes
 from schemas.report import RunReport
 
 NAME = "clean"
+SOURCE = "input"
+STDIN = "-"
+_SPOOL = "stdin"
+_MAGIC_BYTES = 6
+_MAGIC = {  # what stdin may be besides JSON lines
+    b"\x1f\x8b": ".jsonl.gz", b"\x28\xb5\x2f\xfd": ".jsonl.zst", b"\xfd7zXZ\x00": ".jsonl.xz", b"PAR1": ".parquet",
+}  # fmt: skip
 _BATCH = 5_000
 
 
@@ -38,105 +52,132 @@ def clean(
     *,
     recipe: str = "web",
     columns: Mapping[str, str] | None = None,
+    shard_size: str = "",
+    strict: bool = False,
     limit: int = 0,
     workers: int | None = None,
     progress: Progress | None = None,
     overrides: dict[str, Any] | None = None,
 ) -> RunReport:
-    """Clean files into one file (.parquet, .jsonl, .jsonl.gz, .jsonl.zst or .csv), in their order.
+    """Clean files into one file (.parquet, .jsonl, .jsonl.gz, .jsonl.zst or .csv), in their order and shape.
+
+    Of a file with columns the output has its rows with all their columns and types, and only the text is
+    another; other files give id, place, title, url, date, language, text. "-" is stdin among the files
+    (JSON lines, or Parquet, packed or not), and stdout as `out` (JSON lines). With `shard_size` ("512MB")
+    there are several files, kept-00000.parquet and so on; `out` may be a folder then ("kept/").
 
     `recipe` is a packaged name or a TOML file, whose sources and index are not used; `columns` tells which
-    column holds what, as in a recipe. `OUT.curate/` receives dropped.parquet, measurements.parquet,
-    report.html, and the tables from which a clean that was stopped goes on.
+    column holds what, as in a recipe; a `strict` clean ends at the first input that cannot be read.
+    `OUT.curate/` receives dropped.parquet, measurements.parquet, report.html, and the tables from which a
+    clean that was stopped goes on; beside stdout nothing is kept.
 
     Raises:
         CurateError: what went wrong, and what to do.
     """
-    target = check_output(Path(out))
-    planned = _recipe(
-        [str(Path(file).expanduser().absolute()) for file in files], recipe, columns or {}, overrides or {}
-    )
-    beside = beside_output(target)
+    output = check_output(out, read_size(shard_size))
+    with _beside(output) as beside:
+        inputs = [_input(file, beside) for file in files]
+        plan = make_plan(_recipe(inputs, recipe, columns or {}, overrides or {}))
+        _refuse_own_output(plan, output)
 
-    def write(session: Session) -> None:
-        head = session.lake.head()
-        write_rows(target, _kept_rows(session, head))
-        _write_dropped(session, head, beside / "dropped.parquet")
-        _write_measurements(session, head, beside / "measurements.parquet")
+        def write(session: Session) -> None:
+            head = session.lake.head()
+            shape = Shape(session, head)
+            write_rows(output, shape.types, shape.batches())
+            if not output.stdout:
+                _write_dropped(session, head, beside / "dropped.parquet")
+                _write_measurements(session, head, beside / "measurements.parquet")
 
-    report = run_tables(
-        make_plan(planned), beside / "lake", limit=limit, workers=workers, progress=progress, then=write
-    )
-    if report.blocked():
-        raise CheckError(
-            f"{target} was not written: {'; '.join(report.blocked())}",
-            hint=f"curate why and curate show --lake {beside / 'lake'}.",
+        report = run_tables(
+            plan, beside / "lake", limit=limit, workers=workers, progress=progress, strict=strict, then=write
         )
-    report.version = 0  # versions are for lakes that somebody keeps
-    page = beside / "report.html"
-    report.report_path = str(page)
-    write_report(report, corpus_samples(beside / "lake", NAME), page)
+        if report.blocked():
+            raise CheckError(
+                f"{output.path} was not written: {'; '.join(report.blocked())}",
+                hint=f"curate why and curate show --lake {beside / 'lake'}.",
+            )
+        report.version = 0  # versions are for lakes that somebody keeps
+        if not output.stdout:
+            page = beside / "report.html"
+            report.report_path = str(page)
+            write_report(report, corpus_samples(beside / "lake", NAME), page)
+        for spool in beside.glob(f"{_SPOOL}.*"):
+            spool.unlink()
     return report
+
+
+@contextmanager
+def _beside(output: Output) -> Iterator[Path]:
+    """The folder beside the result; beside stdout one that is gone in the end."""
+    if not output.stdout:
+        yield beside_output(output.path)
+        return
+    with tempfile.TemporaryDirectory(prefix="curate-") as folder:
+        yield Path(folder)
+
+
+def _input(file: str | Path, beside: Path) -> str:
+    """A file, folder, glob or URL as the recipe names it; "-" is written to a file beside the result first."""
+    if str(file) == STDIN:
+        return str(_spooled(beside))
+    return str(file) if is_url(str(file)) else str(Path(file).expanduser().absolute())
+
+
+def _spooled(beside: Path) -> Path:
+    """Stdin as a file: it is read in slices by several processes, and once more when rows are written.
+
+    Raises:
+        UsageError: nothing is piped in.
+    """
+    stream = sys.stdin.buffer
+    if stream.isatty():
+        raise UsageError(
+            "- is stdin, and nothing is piped into it.", hint="cat posts.jsonl | curate clean - -o kept.jsonl"
+        )
+    first = stream.read(_MAGIC_BYTES)
+    suffix = next((suffix for magic, suffix in _MAGIC.items() if first.startswith(magic)), ".jsonl")
+    spool = beside / f"{_SPOOL}{suffix}"
+    beside.mkdir(parents=True, exist_ok=True)
+    with disk_errors(beside), spool.open("wb") as out:
+        out.write(first)
+        shutil.copyfileobj(stream, out, 1 << 20)
+    return spool
+
+
+def _refuse_own_output(plan: Plan, output: Output) -> None:
+    """The result must not be read as input, now or by the next clean.
+
+    Raises:
+        UsageError: it is among the files that are read.
+    """
+    patterns = [pattern for pattern in plan.recipe.sources[SOURCE].files if not is_url(pattern)]
+    if output.stdout or not (output.path.exists() or output.shard_bytes):
+        return
+    for file in find_files(patterns, Path.cwd()):
+        if file == output.path.resolve() or output.path.resolve() in file.parents or output.is_shard(file):
+            raise UsageError(
+                f"{file} is read as input, and would be written.",
+                hint="-o with another place, outside of the folders that are read.",
+            )
 
 
 def beside_output(out: Path) -> Path:
     """The folder beside a result: OUT.curate."""
-    return out.with_name(out.name + ".curate")
+    return out.with_name(out.name + OURS)
 
 
 def _recipe(files: list[str], recipe: str, columns: Mapping[str, str], overrides: dict[str, Any]) -> Recipe:
     source = {"files": files, **({"columns": dict(columns)} if columns else {})}
     if recipe.endswith(".toml"):
         base = load_recipe(recipe, overrides).resolved
-        data = {**base, "name": NAME, "sources": {"input": source}}
+        data = {**base, "name": NAME, "sources": {SOURCE: source}}
         overrides = {}
     elif recipe in packaged_recipes():
-        data = {"name": NAME, "extends": recipe, "sources": {"input": source}}
+        data = {"name": NAME, "extends": recipe, "sources": {SOURCE: source}}
     else:
         raise RecipeError(f'There is no recipe "{recipe}".', hint=did_you_mean(recipe, packaged_recipes()))
     documents = {key: value for key, value in data.items() if key not in {"index", "tokens", "exports"}}
     return build_recipe(documents, {**overrides, "index": False})
-
-
-def _kept_rows(session: Session, head: Head) -> Iterator[pl.DataFrame]:
-    """The corpus in the order of the input, in batches: text, stated metadata, and the input's columns."""
-    files = sorted(session.lake.state(NAME, "corpus").files(head.pins[f"{NAME}/corpus"]))
-    if not files:
-        return
-    paths = [str(session.lake.root / NAME / "corpus" / file) for file in files]
-    rows = (
-        pl.scan_parquet(paths, glob=False, include_file_paths="file").select("id", "place", "file").collect()
-    )
-    rows = in_input_order(rows.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64).over("file")))
-    types = _extra_types(paths)
-    for part in rows.iter_slices(_BATCH):
-        yield _shaped(pl.DataFrame(take_rows(part, ["id", "text", "title", "url", "date", "extra"])), types)
-
-
-def in_input_order(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with a `place` (path#number) in the order of files and of records in them."""
-    number = r"#(\d+)$"  # the path may have a # of its own
-    return rows.sort(
-        pl.col("place").str.replace(number, ""), pl.col("place").str.extract(number).cast(pl.Int64)
-    )
-
-
-def _extra_types(paths: list[str]) -> dict[str, pl.DataType]:
-    """The input's other columns and their types, inferred from all rows' JSON."""
-    sample = pl.scan_parquet(paths, glob=False).select("extra").head(10_000).collect().get_column("extra")
-    if (sample == "{}").all():
-        return {}
-    decoded = pl.DataFrame([json.loads(value) for value in sample], infer_schema_length=None)
-    return dict(decoded.schema)
-
-
-def _shaped(batch: pl.DataFrame, types: dict[str, pl.DataType]) -> pl.DataFrame:
-    """`extra` as columns again; the input's own id wins over ours."""
-    if not types:
-        return batch.drop("extra")
-    columns = batch.get_column("extra").str.json_decode(pl.Struct(types)).struct.unnest()
-    own = [name for name in batch.columns if name not in columns.columns and name != "extra"]
-    return pl.concat([batch.select(own), columns], how="horizontal")
 
 
 def _write_dropped(session: Session, head: Head, out: Path) -> None:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from curate.engine.checks import Pinned, anonymize_steps, personal_data_check
 from curate.engine.measure import MeasuredTable, measure_table, publish_measured
+from curate.engine.plan import Plan
 from curate.engine.session import Session
 from curate.engine.shard import read_rows, read_texts, write_plan
 from curate.engine.standing import locate
@@ -93,13 +94,19 @@ def _product(session: Session, made: MeasuredTable) -> pl.DataFrame:
         [
             table.fingerprint,
             session.plan.recipe.resolved.get("sources", {})
-            and {name: str(kind) for name, kind in session.plan.keep.items()},
+            and {name: _kept_as(session.plan, name) for name in session.plan.keep},
             *[other.fingerprint for other in session.plan.before("corpus") if anonymize_steps([other])],
         ]
     )
     made_from = ["document_key", "text_digest", "language", "source", "place", "url", "license", "access"]
     key = digest_rows([pl.repeat(spec, len(rows), eager=True), *rows.select(made_from).get_columns()])
     return rows.with_columns(key=key)
+
+
+def _kept_as(plan: Plan, name: str) -> str:
+    """Type of a column of the user's own, and where it comes from if it is not called so there."""
+    others = [column for column in plan.columns_of(name) if column != name]
+    return " ".join([str(plan.keep[name]), *others])
 
 
 def _language(session: Session) -> pl.Expr:

@@ -12,17 +12,18 @@ from curate.engine.checks import Pinned, records_check, schema_check, table_chec
 from curate.engine.fetch import Fetches, fetch_sources, note_loaded, standing_pages
 from curate.engine.judge import judge, reasons_of
 from curate.engine.plan import PlannedTable
-from curate.engine.read import Reader, extract_options, read_loader, read_missing
+from curate.engine.read import Reader, extract_options, read_loader
+from curate.engine.read_files import read_missing
 from curate.engine.session import Session, verdict_digest
 from curate.engine.standing import with_kept_columns
 from curate.lake.digest import content_digest, digest_json, digest_rows
 from curate.lake.runs import Head
 from curate.lake.state import State
+from curate.sources.files import ONE_DOCUMENT
 from curate.sources.readers import kind_of, reader_fingerprint
 from schemas.report import Failure, Reason, TableReport
 
-_ONE_DOCUMENT = {"html", "markdown", "text"}  # kinds of file whose path is the document's place
-_COLUMNS = ("title", "author", "date", "declared_language", "chars", "digest", "extra")
+_COLUMNS = ("title", "author", "date", "declared_language", "chars", "digest")
 
 
 def make_pages(session: Session) -> Head:
@@ -81,6 +82,10 @@ def _verdicts(
         similarity=pl.lit(0.0),
     )
     columns = [field.name for field in session.lake.state(session.name, "verdicts/documents").schema]
+    for row in (
+        broken.sort("place").select("place", "reason", "message").head(1).to_dicts() if session.strict else []
+    ):
+        reader.refuse(row["place"], [row])
     verdicts = pl.concat([judged.select(columns), broken.select(columns)])
     report.reasons += reasons_of(broken.select(columns), PlannedTable("documents", "documents", ()), {})
     report.rows, report.kept = len(verdicts), int(verdicts.get_column("kept").sum())
@@ -122,7 +127,11 @@ def _limited(rows: pl.DataFrame, limit: int) -> pl.DataFrame:
 
 def _with_ids(session: Session, rows: pl.DataFrame, reader: Reader) -> pl.DataFrame:
     """Adds id, place, url, and the columns of the document; each id once, the first source wins."""
-    content = reader.documents.scan().select("key", pl.col("url").alias("own_url"), *_COLUMNS).collect()
+    content = (
+        reader.documents.scan()
+        .select("key", pl.col("url").alias("own_url"), *_COLUMNS, *_extra(session))
+        .collect()
+    )
     rows = rows.join(content, on="key", how="left", maintain_order="left")
     rows = rows.with_columns(path="url", kind=_kinds(session, rows)).with_columns(
         pl.col("digest").fill_null("")
@@ -140,15 +149,21 @@ def _with_ids(session: Session, rows: pl.DataFrame, reader: Reader) -> pl.DataFr
         what=pl.when(many & (pl.col("key") != "")).then("digest").otherwise("place"),
         equal="_equal",
     )
+    rows = rows.drop("page", "etag", "own_url", "path", "kind", "_equal", strict=False)
     rows = rows.with_columns(id=digest_rows(identity.get_columns()))
     return _with_source_columns(session, rows.unique("id", keep="first", maintain_order=True))
+
+
+def _extra(session: Session) -> list[str]:
+    """The column that rules see the user's own columns in: only where there are any, for it is large."""
+    return ["extra"] if session.plan.keep else []
 
 
 def _kinds(session: Session, rows: pl.DataFrame) -> pl.Series:
     """site: a URL is the place; one: a file is one document; many: a file or function holds many."""
     sites = [name for name, source in session.plan.recipe.sources.items() if source.url]
     paths = rows.get_column("url").unique()
-    one = [path for path in paths if kind_of(Path(path)) in _ONE_DOCUMENT]
+    one = [path for path in paths if kind_of(Path(path)) in ONE_DOCUMENT]
     return rows.select(
         kind=pl.when(pl.col("source").is_in(sites))
         .then(pl.lit("site"))
@@ -181,7 +196,7 @@ def judge_documents(
 ) -> tuple[pl.DataFrame, list[Reason]]:
     """Stored verdicts of `documents` judged again by the rules of `table`; faults stay faults."""
     content = session.lake.content("documents", session.fingerprint(table, head))
-    columns = [name for name in _COLUMNS if name != "digest"]
+    columns = [*(name for name in _COLUMNS if name != "digest"), *_extra(session)]
     rows = verdicts.filter(pl.col("key") != "").join(
         content.scan().select("key", *columns).collect(), on="key"
     )

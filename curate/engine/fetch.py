@@ -11,14 +11,16 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
+from curate.engine.inputs import file_state
 from curate.engine.session import Session
 from curate.engine.shard import write_plan
 from curate.engine.workers import STOP, raise_if_stopped
@@ -27,7 +29,8 @@ from curate.lake.delta import ConflictError, commit, create_table, local_files, 
 from curate.lake.digest import digest_json
 from curate.lake.parquet import write_parquet
 from curate.sources.crawl import CrawlEnd, CrawlEvent, CrawlJob, Shard, crawl
-from schemas.errors import RecipeError
+from curate.sources.readers import FILE_KINDS, kind_of, reader_fingerprint
+from schemas.errors import RecipeError, SourceError
 from schemas.recipe import Source
 from schemas.report import Reason, TableReport
 from schemas.tables import STATUS_BANNED, STATUS_LIMIT, STATUS_NONE, TABLES
@@ -164,23 +167,23 @@ def _reason() -> pl.Expr:
 
 
 def look_at_files(session: Session, name: str, source: Source, fetches: Fetches, report: TableReport) -> None:
-    """One row per file that is new, changed or gone; a file that did not change is not read."""
-    from curate.sources.files import find_files
+    """One row per file that is new, changed or gone; a file that did not change is not read.
 
-    base = session.plan.recipe.folder.resolve()
+    Raises:
+        SourceError: nothing is there; or, in a strict run, a file cannot be read.
+    """
     how = digest_json([source.columns, session.limit])[:8]
     known = {
         row["url"]: row
         for row in last_answers(fetches.scan().filter(pl.col("source") == name)).collect().to_dicts()
     }
     rows, seen, unnamed = [], set(), 0
-    for file in find_files(source.files, base):
-        path = os.path.relpath(file, base)
+    for path, look in _looks(session, source):
         if path != path.encode(errors="replace").decode():  # no table can hold such a name
             unnamed += 1
             continue
         seen.add(path)
-        row = _file_row(name, path, file, how, known.get(path))
+        row = look(name, path, _how(path, how), known.get(path))
         if row:
             rows.append(row)
         session.progress.advance("pages", 1)
@@ -190,6 +193,7 @@ def look_at_files(session: Session, name: str, source: Source, fetches: Fetches,
     fetches.append_rows(rows)
     lost = [f"{row['url']}: {row['error']}" for row in rows if row["status"] == STATUS_NONE]
     if lost:
+        refuse(session, lost[0])
         report.notes.append(f"Files that cannot be read: {len(lost)}, the first is {lost[0]}.")
     if unnamed:
         report.notes.append(f"Files left out because their names are not UTF-8: {unnamed}.")
@@ -197,8 +201,42 @@ def look_at_files(session: Session, name: str, source: Source, fetches: Fetches,
     report.reused += len(seen) - sum(row["status"] in (200, STATUS_NONE) for row in rows)
 
 
+def refuse(session: Session, what: str) -> None:
+    """End a strict run at the first input that cannot be read.
+
+    Raises:
+        SourceError: the run is strict.
+    """
+    if session.strict:
+        raise SourceError(
+            what, hint="Without --strict it is counted, shown by `curate why`, and the rest is read."
+        )
+
+
+Look = Callable[[str, str, str, dict[str, Any] | None], dict[str, Any] | None]
+
+
+def _looks(session: Session, source: Source) -> Iterator[tuple[str, Look]]:
+    """Every file of a source: its place, and what makes its row."""
+    from curate.sources.files import find_files
+    from curate.sources.remote import find_objects, is_url
+
+    base = session.plan.recipe.folder.resolve()
+    local = [pattern for pattern in source.files if not is_url(pattern)]
+    for file in find_files(local, base):
+        yield os.path.relpath(file, base), partial(_file_row, file)
+    for url, state in find_objects([pattern for pattern in source.files if is_url(pattern)]).items():
+        yield url, partial(_object_row, state)
+
+
+def _how(path: str, how: str) -> str:
+    """How a file is read: part of what its page is called, so that another reader reads it anew."""
+    kind = kind_of(Path(path)) or ""
+    return digest_json([how, reader_fingerprint(kind)])[:8] if kind in FILE_KINDS else how
+
+
 def _file_row(
-    source: str, path: str, file: Path, how: str, last: dict[str, Any] | None
+    file: Path, source: str, path: str, how: str, last: dict[str, Any] | None
 ) -> dict[str, Any] | None:
     try:
         etag = f"{file_state(file)}-{how}"
@@ -212,10 +250,14 @@ def _file_row(
     return _row(source, path, 304 if same else 200, page=page, etag=etag)
 
 
-def file_state(file: Path) -> str:
-    """Size and time of change: what tells that a file may have other content."""
-    stat = file.stat()
-    return f"{stat.st_size}-{stat.st_mtime_ns}"
+def _object_row(
+    state: str, source: str, url: str, how: str, last: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """Of an object of a store: its content is not asked for, its etag says when it is another."""
+    etag = f"{state}-{how}"
+    if last and last["status"] in _THERE and last["etag"] == etag:
+        return None
+    return _row(source, url, 200, page=digest_json([url, etag]), etag=etag)
 
 
 def _row(

@@ -52,14 +52,15 @@ def run_tables(
     workers: int | None = None,
     progress: Progress | None = None,
     wait: bool = True,
+    strict: bool = False,
     then: Callable[[Session], None] | None = None,
 ) -> RunReport:
     """Make tables of a recipe in a lake (all up to `corpus` if none are named); what is there is not done again.
 
     A table that fails a blocking check is the last that is made: the report tells. `make` makes a table by
-    name; `limit` takes at most so many documents of each source; `then` goes on in the same session, with
-    the lake still held. Where another process runs the same name, this one waits (or fails, with
-    `wait=False`).
+    name; `limit` takes at most so many documents of each source; a `strict` run ends at the first input that
+    cannot be read; `then` goes on in the same session, with the lake still held. Where another process
+    runs the same name, this one waits (or fails, with `wait=False`).
 
     Raises:
         CurateError: what went wrong, and what to do; finished shards are kept.
@@ -69,6 +70,7 @@ def run_tables(
         compiled_kernels(),
         session_of(plan, lake, limit=limit, workers=workers, progress=progress, wait=wait) as session,
     ):
+        session.strict = strict
         for name in tables or base_tables(plan):
             make(session, name)
             if session.report.blocked():

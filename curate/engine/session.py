@@ -34,6 +34,7 @@ class Session:
     workers: Workers
     progress: Progress
     limit: int = 0
+    strict: bool = False  # the first input that cannot be read ends the run
     run: str = field(default_factory=lambda: time.strftime("%Y%m%dT%H%M%S-") + uuid.uuid4().hex[:6])
     report: RunReport = field(init=False)
     _reports: dict[tuple[int, str], TableReport] = field(default_factory=dict)

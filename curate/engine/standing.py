@@ -72,7 +72,7 @@ def with_kept_columns(frame: pl.LazyFrame, plan: Plan) -> pl.LazyFrame:
     empty = {pl.String: "", pl.Boolean: False}
     columns = []
     for name, kind in plan.keep.items():
-        value = own_column(name)
+        value = pl.coalesce(own_column(column) for column in plan.columns_of(name))
         typed = value.eq("true") if kind == pl.Boolean else value.cast(kind, strict=False)
         columns.append(typed.fill_null(empty.get(type(kind), 0)).alias(name))
     return frame.with_columns(columns).drop("extra")

@@ -8,22 +8,38 @@ from pathlib import Path
 
 from curate.sources import jsonl, tabular
 from curate.sources.record import Slice
+from curate.sources.streams import COMPRESSIONS
 from schemas.errors import SourceError, did_you_mean
 
 SLICE_BYTES = 16_000_000
+OURS = ".curate"  # how folders are called that `clean` makes beside its results
 
 KINDS = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv",
     ".html": "html", ".htm": "html", ".xhtml": "html", ".md": "markdown", ".markdown": "markdown", ".txt": "text", ".text": "text",
-    ".rst": "text", ".warc": "warc",
+    ".rst": "text", ".warc": "warc", ".pdf": "pdf", ".docx": "docx", ".pptx": "pptx", ".epub": "epub",
 }  # fmt: skip
-_PACKED = {"jsonl": (".gz", ".zst"), "json": (".gz", ".zst"), "csv": (".gz",), "warc": (".gz", ".zst")}
+ONE_DOCUMENT = {
+    "html",
+    "markdown",
+    "text",
+    "pdf",
+    "docx",
+    "pptx",
+    "epub",
+}  # kinds whose path is the document's place
+_PACKED = {
+    "jsonl": tuple(COMPRESSIONS),
+    "json": tuple(COMPRESSIONS),
+    "csv": tuple(COMPRESSIONS),
+    "warc": (".gz", ".zst"),
+}
 
 
 def kind_of(path: Path) -> str | None:
     """What reads the file, by its suffix: "jsonl" for a.jsonl and a.jsonl.gz; None if nothing does."""
     suffix = path.suffix.lower()
-    if suffix in (".gz", ".zst"):
+    if suffix in COMPRESSIONS:
         kind = KINDS.get(Path(path.stem).suffix.lower())
         return kind if suffix in _PACKED.get(kind or "", ()) else None
     return KINDS.get(suffix)
@@ -32,7 +48,8 @@ def kind_of(path: Path) -> str | None:
 def find_files(patterns: list[str], base: Path) -> list[Path]:
     """All files that the patterns name, sorted, each once.
 
-    A folder stands for all files of a known suffix below it, hidden ones left out; in a glob ("docs/**/*.md")
+    A folder stands for all files of a known suffix below it, hidden ones and what lies beside results of ours
+    (OUT.curate/) left out; in a glob ("docs/**/*.md")
     files of unknown suffix are passed over.
 
     Args:
@@ -63,7 +80,7 @@ def _matches(pattern: str, base: Path) -> set[Path]:
 def _below(folder: Path) -> set[Path]:
     found: set[Path] = set()
     for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and not name.endswith(OURS)]
         found |= {
             Path(parent, name).resolve() for name in names if not name.startswith(".") and kind_of(Path(name))
         }
@@ -81,7 +98,7 @@ def _glob(path: Path) -> set[Path]:
 
 
 def _hidden(file: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in file.relative_to(root).parts)
+    return any(part.startswith(".") or part.endswith(OURS) for part in file.relative_to(root).parts)
 
 
 def _nothing(pattern: str, path: Path) -> SourceError:

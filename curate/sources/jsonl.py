@@ -12,28 +12,41 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 from pydantic_core import from_json
 
-from curate.sources.record import MAX_ROWS, Columns, Fault, Read, Slice, fault, from_rows, resolve
+from curate.sources.record import (
+    MAX_ROWS,
+    ROLES,
+    Columns,
+    Fault,
+    Ordinals,
+    Read,
+    Slice,
+    fault,
+    from_rows,
+    resolve,
+)
+from curate.sources.streams import is_packed, open_stream
 
-MAX_LINE = 64_000_000  # bytes; a longer line is a fault, and never in memory as a whole
+MAX_LINE = 256_000_000  # bytes; a longer line is a fault, and never in memory as a whole
 MAX_JSON = 256_000_000  # bytes of a .json file that is one array or object
 _BLOCK = 8_000_000
 _PIECE = 500_000  # bytes read at once, of which none are got when the stream breaks within them
 _HEAD = 1_000_000
 _SAMPLE = 100  # lines whose names say what columns a file has
-_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 _TOO_LONG = b"too long"  # told by identity: the beginning of a line that is thrown away
 _BOM = b"\xef\xbb\xbf"
 
 
 def split(path: Path, target_bytes: int) -> list[Slice]:
     """Slices of about `target_bytes` that begin and end at line ends; compressed files are one slice."""
-    if path.suffix in _COMPRESSIONS:
+    if is_packed(path):
         return [Slice(str(path), "jsonl")]
     slices: list[Slice] = []
     start = first = position = lines = 0
@@ -59,20 +72,50 @@ def read(piece: Slice, columns: Columns) -> Iterator[Read]:
     Raises:
         SourceError: the text column is in none of the file's first 100 records.
     """
-    roles = _roles(piece.path, columns)
+    roles = roles_of(piece, columns)
     for first, lines in _blocks(piece):
         rows, ordinals, faults = _parse(lines, first)
+        lines.clear()  # a line may be large, and is here twice now
         yield from_rows(rows, ordinals, roles, faults)
 
 
-def _roles(path: str, columns: Columns) -> dict[str, str]:
-    """Role → column, as the first records of the file show them: the same for each of its slices."""
-    for head in (Slice(path, "jsonl", stop=_HEAD), Slice(path, "jsonl")):
-        for first, lines in _blocks(head):
+def roles_of(piece: Slice, columns: Columns) -> dict[str, str]:
+    """Role → column, as the first records of the file show them: the same for each of its slices.
+
+    Raises:
+        SourceError: the text column is in none of them.
+    """
+    for stop in (_HEAD, -1):
+        for first, lines in _blocks(replace(piece, start=0, stop=stop, first=0)):
             rows, _, _ = _parse(lines[:_SAMPLE], first)
             if names := list(dict.fromkeys(name for row in rows for name in row)):
-                return resolve(columns, names, path, all_known=False)
-    return {"text": "text", **columns}
+                return resolve(columns, names, piece.shown, all_known=False)
+    return {"text": "text", **{role: column for role, column in columns.items() if role in ROLES}}
+
+
+def rows(piece: Slice, wanted: Ordinals) -> Iterator[tuple[Ordinals, list[dict[str, Any]]]]:
+    """The objects at some lines (ordinals, ascending) as they are in the file; other lines are not parsed."""
+    for first, lines in _blocks(piece):
+        here = wanted[np.searchsorted(wanted, first) : np.searchsorted(wanted, first + len(lines))]
+        found = [(n, _carefully(lines[n - first], n)) for n in here.tolist()]
+        lines.clear()
+        yield from _objects(found)
+
+
+def json_rows(piece: Slice, wanted: Ordinals) -> Iterator[tuple[Ordinals, list[dict[str, Any]]]]:
+    """The same of a .json file."""
+    value = _json_value(piece)
+    if value is None:
+        yield from rows(piece, wanted)
+    elif not isinstance(value, Fault):
+        elements = value if isinstance(value, list) else [value]
+        yield from _objects([(n, elements[n]) for n in wanted.tolist() if n < len(elements)])
+
+
+def _objects(found: list[tuple[int, Any]]) -> Iterator[tuple[Ordinals, list[dict[str, Any]]]]:
+    objects = [(n, row) for n, row in found if isinstance(row, dict)]
+    if objects:
+        yield np.array([n for n, _ in objects], np.int64), [row for _, row in objects]
 
 
 def _parse(
@@ -135,8 +178,10 @@ def _blocks(piece: Slice) -> Iterator[tuple[int, list[bytes | Fault]]]:
                         _too_long(ordinal + index) if line is None else line
                         for index, line in enumerate(lines[start : start + MAX_ROWS])
                     ]
+                    count = len(part)
+                    lines[start : start + count] = [b""] * count  # whoever takes the part may let go of it
                     yield ordinal, part
-                    ordinal += len(part)
+                    ordinal += count
     except (OSError, pa.ArrowInvalid) as error:
         yield ordinal, [Fault(ordinal, "error:read", f"Line {ordinal + 1}: {_cause(error)}")]
 
@@ -153,9 +198,8 @@ def _cause(error: Exception) -> str:
 
 
 def _open(piece: Slice) -> Any:
-    compression = _COMPRESSIONS.get(Path(piece.path).suffix)
-    if compression:
-        return pa.input_stream(piece.path, compression=compression)
+    if is_packed(piece.path):
+        return open_stream(piece.path)
     file = Path(piece.path).open("rb")  # noqa: SIM115 - the caller closes it
     file.seek(piece.start, os.SEEK_SET)
     return file
@@ -168,7 +212,7 @@ def _lines(blocks: Iterator[bytes]) -> Iterator[list[bytes | None]]:
         lines: list[bytes | None] = list(block.split(b"\n"))
         rest.append(lines[0] or b"")
         if len(lines) > 1:
-            lines[0] = _whole(rest)
+            lines[0], rest = _whole(rest), []
             rest = [lines.pop() or b""]
             yield lines
         elif sum(map(len, rest)) > MAX_LINE:
@@ -206,29 +250,17 @@ def read_json(piece: Slice, columns: Columns) -> Iterator[Read]:
     Raises:
         SourceError: the text column is missing.
     """
-    with _open(piece) as stream:
-        data = stream.read(MAX_JSON + 1)
-    start = data.removeprefix(_BOM).lstrip()[:1]
-    first_line = data.removeprefix(_BOM).lstrip().split(b"\n", 1)[0]
-    if start != b"[" and isinstance(_carefully(first_line, 0), dict):
+    value = _json_value(piece)
+    if value is None:
         yield from read(piece, columns)
         return
-    if len(data) > MAX_JSON:
-        yield fault(
-            0,
-            "error:read",
-            f"A JSON file that is one value may have {MAX_JSON:,} bytes; make it JSON lines: jq -c '.[]'",
-        )
-        return
-    value = _carefully(data, 0)
     if isinstance(value, Fault):
-        yield fault(0, value.reason, value.message.replace("Line 1: ", ""))
+        yield fault(0, value.reason, value.message)
         return
-    rows = value if isinstance(value, list) else [value]
-    names = {name: None for row in rows[:_SAMPLE] if isinstance(row, dict) for name in row}
-    roles = resolve(columns, list(names), piece.path, all_known=False)
-    for start in range(0, len(rows), MAX_ROWS):
-        part = list(enumerate(rows[start : start + MAX_ROWS], start))
+    elements = value if isinstance(value, list) else [value]
+    roles = _json_roles(piece, columns, elements)
+    for start in range(0, len(elements), MAX_ROWS):
+        part = list(enumerate(elements[start : start + MAX_ROWS], start))
         faults = [
             Fault(ordinal, "error:read", f"Element {ordinal + 1}: expected an object, found {_kind(row)}.")
             for ordinal, row in part
@@ -236,3 +268,37 @@ def read_json(piece: Slice, columns: Columns) -> Iterator[Read]:
         ]
         good = [(ordinal, row) for ordinal, row in part if isinstance(row, dict)]
         yield from_rows([row for _, row in good], [ordinal for ordinal, _ in good], roles, faults)
+
+
+def json_roles(piece: Slice, columns: Columns) -> dict[str, str]:
+    """Role → column of a .json file."""
+    value = _json_value(piece)
+    if value is None or isinstance(value, Fault):
+        return roles_of(piece, columns)
+    return _json_roles(piece, columns, value if isinstance(value, list) else [value])
+
+
+def _json_roles(piece: Slice, columns: Columns, elements: list[Any]) -> dict[str, str]:
+    names = {name: None for row in elements[:_SAMPLE] if isinstance(row, dict) for name in row}
+    return resolve(columns, list(names), piece.shown, all_known=False)
+
+
+def _json_value(piece: Slice) -> Any:
+    """The array or object that a .json file is, a fault, or None: it holds JSON lines."""
+    try:
+        with _open(piece) as stream:
+            data = stream.read(MAX_JSON + 1)
+    except (OSError, pa.ArrowInvalid) as error:
+        return Fault(0, "error:read", _cause(error).capitalize())
+    start = data.removeprefix(_BOM).lstrip()
+    if start[:1] != b"[" and isinstance(_carefully(start.split(b"\n", 1)[0], 0), dict):
+        return None
+    if len(data) > MAX_JSON:
+        message = (
+            f"A JSON file that is one value may have {MAX_JSON:,} bytes; make it JSON lines: jq -c '.[]'"
+        )
+        return Fault(0, "error:read", message)
+    value = _carefully(data, 0)
+    if isinstance(value, Fault):
+        return replace(value, message=value.message.replace("Line 1: ", ""))
+    return value if isinstance(value, list | dict) else [value]

@@ -1,20 +1,27 @@
-"""Fetched pages to records, through the killable worker."""
+"""Fetched pages, and PDF, office files and books, to records, through the killable worker."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TypeVar
 
 from curate.sources import textfiles
 from curate.sources.extract import EXTRACT_VERSION, ExtractOptions
+from curate.sources.fields import FIELDS_VERSION
 from curate.sources.killable import map_killable
 from curate.sources.record import Fault, Read, fault, one_record
+from curate.sources.values import iso_date, language_code
 from schemas.errors import missing_extra
 
 K = TypeVar("K")
 
+FILE_KINDS = {"pdf": "pypdfium2", "docx": "docx", "pptx": "pptx", "epub": "lxml"}  # with what reads each
+_FILE_SECONDS = 60.0  # of the processor, for a file: a thousand pages of PDF take 2 to 5 seconds
+_FILE_PACKAGES = ("pypdfium2", "python-docx", "python-pptx", "lxml")
 HTML_TYPES = ("text/html", "application/xhtml+xml", "")
 _TEXT_TYPES = {"text/plain": "text", "text/markdown": "markdown", "text/x-markdown": "markdown"}
 _MODULES = ("curate.sources.webpage",)
@@ -80,6 +87,41 @@ def extract_fields(
             yield key, answer
 
 
+def extract_files(
+    files: Iterable[tuple[K, Path, str]], options: ExtractOptions, workers: int
+) -> Iterator[tuple[K, Read]]:
+    """A record or a fault for every (key, path, kind) of PDF, DOCX, PPTX and EPUB, in their order.
+
+    A file that is not there is `error:read`, one without text `skipped:no_text`.
+
+    Raises:
+        MissingExtraError: the package for a kind is not installed.
+    """
+
+    def questions() -> Iterator[tuple[K, bytes, dict[str, str]]]:
+        for key, path, kind in files:
+            if importlib.util.find_spec(FILE_KINDS[kind]) is None:
+                raise missing_extra("office", f"Reading {kind.upper()} files", FILE_KINDS[kind])
+            yield key, b"", {"path": str(path), "kind": kind}
+
+    answers = map_killable(
+        "curate.sources.fields:read_fields", questions(), workers=workers, seconds=_FILE_SECONDS,
+        memory_bytes=options.memory_mb * 1_000_000, preload=("curate.sources.fields",),
+    )  # fmt: skip
+    for key, answer in answers:
+        if isinstance(answer, Fault):
+            yield key, fault(0, answer.reason, answer.message)
+        elif "reason" in answer:
+            yield key, fault(0, answer["reason"], answer["message"])
+        else:
+            yield key, one_record(0, {**answer, "date": iso_date(answer.get("date")), "declared_language": language_code(answer.get("declared_language"))})  # fmt: skip
+
+
+def file_fingerprint() -> dict[str, str]:
+    """All that the text of a PDF, an office file or a book depends on."""
+    return {"fields": str(FIELDS_VERSION), **{name: _installed(name) for name in _FILE_PACKAGES}}
+
+
 def fingerprint(options: ExtractOptions) -> dict[str, str]:
     """All that the text of an HTML page depends on: our version, the options, trafilatura, lxml."""
     versions = {
@@ -89,6 +131,7 @@ def fingerprint(options: ExtractOptions) -> dict[str, str]:
     return versions | {name: str(value) for name, value in options.of_page().items()}
 
 
+@cache
 def _installed(package: str) -> str:
     """Its version; "" where it is missing, and only files that need no extraction are read."""
     try:

@@ -13,18 +13,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from curate.sources import jsonl, pages, tabular, textfiles, warc
+from curate.sources import delimited, jsonl, pages, tabular, textfiles, warc
 from curate.sources.extract import ExtractOptions
 from curate.sources.files import digest, find_files, kind_of, split
-from curate.sources.pages import extract_pages
+from curate.sources.pages import FILE_KINDS, extract_files, extract_pages
 from curate.sources.record import Columns, Fault, Read, Slice, fault
 
 __all__ = [
-    "Columns", "ExtractOptions", "Fault", "Read", "Slice", "digest", "extract_pages", "find_files", "kind_of", "read_slice",
+    "FILE_KINDS", "Columns", "ExtractOptions", "Fault", "Read", "Slice", "digest", "extract_files", "extract_pages", "find_files", "kind_of", "read_slice",
     "reader_fingerprint", "split",
 ]  # fmt: skip
 
-_VERSION = 1  # goes up when a reader gives other records for the same bytes
+_VERSION = 2  # goes up when a reader gives other records for the same bytes
 
 
 def read_slice(piece: Slice, columns: Columns, options: ExtractOptions, workers: int = 1) -> Iterator[Read]:
@@ -38,7 +38,8 @@ def read_slice(piece: Slice, columns: Columns, options: ExtractOptions, workers:
 
     Raises:
         SourceError: a column is missing.
-        MissingExtraError: HTML or WARC without the packages of the extra "crawl".
+        MissingExtraError: HTML or WARC without the packages of the extra "crawl"; PDF, office files and
+            books without those of "office".
     """
     if piece.kind == "jsonl":
         yield from jsonl.read(piece, columns)
@@ -47,11 +48,15 @@ def read_slice(piece: Slice, columns: Columns, options: ExtractOptions, workers:
     elif piece.kind == "parquet":
         yield from tabular.read_parquet(piece, columns)
     elif piece.kind == "csv":
-        yield from tabular.read_csv(piece, columns)
+        yield from delimited.read_csv(piece, columns)
     elif piece.kind == "warc":
         yield from warc.read(piece, options, workers)
     elif piece.kind == "html":
         yield from _read_html(piece, options)
+    elif piece.kind in FILE_KINDS:
+        yield from (
+            read for _, read in extract_files([("", Path(piece.path), piece.kind)], options, workers=1)
+        )
     else:
         yield from textfiles.read(piece)
 
@@ -69,6 +74,8 @@ def _read_html(piece: Slice, options: ExtractOptions) -> Iterator[Read]:
 def reader_fingerprint(kind: str, options: ExtractOptions | None = None) -> dict[str, str]:
     """All, beside the bytes and the columns, that the records of a kind of file depend on."""
     base = {"reader": kind, "version": str(_VERSION)}
+    if kind in FILE_KINDS:
+        return base | pages.file_fingerprint()
     return base | (
         pages.fingerprint(options or ExtractOptions.model_validate({})) if kind in ("html", "warc") else {}
     )

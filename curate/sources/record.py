@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pydantic_core import PydanticSerializationError, to_json
 
@@ -21,6 +23,7 @@ from schemas.tables import RECORD_SCHEMA
 
 # Of a recipe's source: role (text, title, url, date, author, language) → column, nested ones with dots.
 Columns = Mapping[str, str]
+Ordinals = npt.NDArray[np.int64]  # positions of records in their file
 
 MAX_ROWS = 5_000
 MAX_BYTES = 32_000_000
@@ -36,7 +39,7 @@ class Slice:
     """A bounded part of one file: the unit of work.
 
     `start` and `stop` are bytes of JSONL and row groups of Parquet; -1 is the end. `first` is the ordinal of
-    the slice's first record.
+    the slice's first record. `url` is where a file came from that was fetched to `path`.
     """
 
     path: str
@@ -44,6 +47,12 @@ class Slice:
     start: int = 0
     stop: int = -1
     first: int = 0
+    url: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The file as its user knows it."""
+        return self.url or self.path
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ class Fault:
     """An input that gives no document: a row, never an exception.
 
     Reasons: error:read, error:extract, error:too_deep, error:timeout, error:memory, skipped:not_html,
-    skipped:too_large, skipped:status, empty:javascript.
+    skipped:not_text, skipped:no_text, skipped:too_large, skipped:status, empty:javascript.
     """
 
     ordinal: int
@@ -89,7 +98,7 @@ def records_of(rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
 
 
 def resolve(columns: Columns, names: Sequence[str], path: str, *, all_known: bool = True) -> dict[str, str]:
-    """Role → column for one input, whose top-level columns are `names`.
+    """Role → column for one input, whose top-level columns are `names`; `columns` may name one's own, too.
 
     What the recipe does not say is taken from columns of the role's own name; the text also from `content`,
     `body` or `markdown` if only one of them is there.
@@ -107,7 +116,7 @@ def resolve(columns: Columns, names: Sequence[str], path: str, *, all_known: boo
         column = found.get(role, "")
         if column.split(".")[0] not in names and column not in names:
             raise _missing(role, column, names, path)
-    return found
+    return {role: column for role, column in found.items() if role in ROLES}
 
 
 def _missing(role: str, column: str, names: Sequence[str], path: str) -> SourceError:
@@ -130,9 +139,7 @@ def from_rows(
 
     A text that is no string, and a row nested too deep to be written again, are faults.
     """
-    values = {
-        role: [_take(row, column, keep=role in NORMALISED) for row in rows] for role, column in roles.items()
-    }
+    values = {role: [_take(row, column, role) for row in rows] for role, column in roles.items()}
     wrong: dict[int, str] = {}
     for index, text in enumerate(values["text"]):
         if type(text) is not str:
@@ -187,14 +194,17 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
-def _take(row: dict[str, Any], column: str, *, keep: bool) -> Any:
-    """The value of a column, taken out of the row; a nested one stays in its object."""
+def _take(row: dict[str, Any], column: str, role: str) -> Any:
+    """The value of a column, taken out of the row; of what is nested only the text leaves its object."""
     if column in row or "." not in column:
-        return row.get(column) if keep else row.pop(column, None)
+        return row.get(column) if role in NORMALISED else row.pop(column, None)
+    *path, last = column.split(".")
     value: Any = row
-    for name in column.split("."):
+    for name in path:
         value = value.get(name) if isinstance(value, dict) else None
-    return value
+    if not isinstance(value, dict):
+        return None
+    return value.pop(last, None) if role == "text" else value.get(last)
 
 
 def as_text(value: Any) -> str:

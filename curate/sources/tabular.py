@@ -1,27 +1,21 @@
-"""Parquet and CSV: records from Arrow columns, a bounded batch at a time."""
+"""Parquet: records from Arrow columns, a bounded batch at a time."""
 
 from __future__ import annotations
 
-import codecs
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from curate.sources.record import (
-    MAX_ROWS,
-    NO_RECORDS,
     NORMALISED,
     ROLES,
     Columns,
-    Fault,
+    Ordinals,
     Read,
     Slice,
     as_text,
@@ -32,15 +26,11 @@ from curate.sources.values import iso_date, language_code
 from schemas.errors import SourceError
 from schemas.tables import RECORD_SCHEMA
 
-Ordinals = npt.NDArray[np.int64]
-
 # A Parquet file of 559 bytes can hold 1 GB (250 equal strings, dictionary-encoded), and its metadata does
 # not say so: few rows are decoded at once, and put together while they are small.
 _DECODED_ROWS = 100
 _BATCH_ROWS = 1_000
 _BATCH_BYTES = 32_000_000
-_CSV_BLOCK = 16_000_000  # bytes; also the longest row
-_SNIFFED = 1_000_000  # bytes that decide the encoding of a CSV file
 
 
 def split_parquet(path: Path, target_bytes: int) -> list[Slice]:
@@ -71,8 +61,7 @@ def read_parquet(piece: Slice, columns: Columns) -> Iterator[Read]:
     first = piece.first
     try:
         with pq.ParquetFile(piece.path) as file:
-            roles = resolve(columns, file.schema_arrow.names, piece.path)
-            _check_types(file.schema_arrow, roles, piece.path)
+            roles = _parquet_roles(file, piece, columns)
             stop = file.num_row_groups if piece.stop < 0 else piece.stop
             for group in range(piece.start, stop):
                 for batch in _batches(file, group):
@@ -81,6 +70,42 @@ def read_parquet(piece: Slice, columns: Columns) -> Iterator[Read]:
                     yield Read(from_batch(batch, ordinals, roles))
     except (OSError, pa.ArrowException) as error:
         yield fault(first, "error:read", f"Row {first + 1}: {str(error).splitlines()[0]}")
+
+
+def _parquet_roles(file: pq.ParquetFile, piece: Slice, columns: Columns) -> dict[str, str]:
+    roles = resolve(columns, file.schema_arrow.names, piece.shown)
+    _check_types(file.schema_arrow, roles, piece.shown)
+    return roles
+
+
+def parquet_form(piece: Slice, columns: Columns) -> tuple[pa.Schema, dict[str, str]]:
+    """Schema of a Parquet file, and role → column."""
+    with pq.ParquetFile(piece.path) as file:
+        return file.schema_arrow, _parquet_roles(file, piece, columns)
+
+
+def parquet_rows(piece: Slice, wanted: Ordinals) -> Iterator[tuple[Ordinals, pa.RecordBatch]]:
+    """Rows of a Parquet file at some ordinals (ascending), all columns in their types."""
+    first = 0
+    with pq.ParquetFile(piece.path) as file:
+        for group in range(file.num_row_groups):
+            last = first + file.metadata.row_group(group).num_rows
+            if np.searchsorted(wanted, first) < np.searchsorted(wanted, last):
+                for batch in _batches(file, group):
+                    yield from taken(batch, np.arange(first, first + len(batch), dtype=np.int64), wanted)
+                    first += len(batch)
+            first = last
+
+
+def taken(
+    batch: pa.RecordBatch, ordinals: Ordinals, wanted: Ordinals
+) -> Iterator[tuple[Ordinals, pa.RecordBatch]]:
+    """The wanted rows of a batch, their strings repaired; nothing if there is none."""
+    inside = np.isin(ordinals, wanted, assume_unique=True)
+    if inside.all():
+        yield ordinals, _valid(batch)
+    elif inside.any():
+        yield ordinals[inside], _valid(batch.filter(pa.array(inside)))
 
 
 def _batches(file: pq.ParquetFile, group: int) -> Iterator[pa.RecordBatch]:
@@ -131,21 +156,48 @@ def from_batch(batch: pa.RecordBatch, ordinals: Ordinals, roles: Mapping[str, st
     """Records of Arrow columns. Columns that no role takes go to `extra`, but for binary ones; date and
     language stay there too, as they were."""
     batch = _valid(batch)
-    arrays = {ROLES[role]: _strings(_column(batch, column), role) for role, column in roles.items()}
+    arrays = {ROLES[role]: _strings(nested_column(batch, column), role) for role, column in roles.items()}
     arrays["ordinal"] = pa.array(ordinals)
+    rest = with_column(batch, roles["text"], None)
     taken = {column for role, column in roles.items() if role not in NORMALISED}
-    arrays["extra"] = _extra(batch.select([name for name in batch.schema.names if name not in taken]))
+    arrays["extra"] = _extra(rest.select([name for name in rest.schema.names if name not in taken]))
     empty = pa.array([""] * len(batch), pa.large_string())
     columns = [arrays.get(field.name, empty).cast(field.type) for field in RECORD_SCHEMA]
     return pa.RecordBatch.from_arrays(columns, schema=RECORD_SCHEMA)
 
 
-def _column(batch: pa.RecordBatch, column: str) -> pa.Array:
+def nested_column(batch: pa.RecordBatch, column: str) -> pa.Array:
     """A top-level or nested column; null where one of its objects is."""
     if column in batch.schema.names:
         return batch.column(column)
     name, *path = column.split(".")
     return pa.compute.struct_field(batch.column(name), path)
+
+
+def with_column(batch: pa.RecordBatch, column: str, value: pa.Array | None) -> pa.RecordBatch:
+    """The batch with another array for a top-level or nested column, or (None) without the column."""
+    if column in batch.schema.names:
+        position = batch.schema.get_field_index(column)
+        return batch.remove_column(position) if value is None else batch.set_column(position, column, value)
+    name, *path = column.split(".")
+    position = batch.schema.get_field_index(name)
+    return batch.set_column(position, name, _with_field(batch.column(position), path, value))
+
+
+def _with_field(array: pa.StructArray, path: list[str], value: pa.Array | None) -> pa.StructArray:
+    """A struct whose field at the path is replaced, or left out; what is NULL stays so."""
+    fields, arrays = [], []
+    for index, field in enumerate(array.type):
+        child = array.field(index)
+        if field.name == path[0]:
+            child = value if len(path) == 1 else _with_field(child, path[1:], value)
+        if child is not None:
+            fields.append(field.with_type(child.type))
+            arrays.append(child)
+    # A struct without fields has no length of its own, and no form in JSON here.
+    if not fields:
+        return pa.nulls(len(array), pa.null())
+    return pa.StructArray.from_arrays(arrays, fields=fields, mask=array.is_null())
 
 
 def _strings(array: pa.Array, role: str) -> pa.Array:
@@ -163,22 +215,43 @@ def _valid(batch: pa.RecordBatch) -> pa.RecordBatch:
     try:
         batch.validate(full=True)
     except pa.ArrowInvalid:
-        repaired = {name: _repaired(batch.column(name)) for name in batch.schema.names}
-        return pa.RecordBatch.from_pydict(
-            {name: array for name, array in repaired.items() if array is not None}
+        return pa.RecordBatch.from_arrays(
+            [_repaired(column) for column in batch.columns], schema=batch.schema
         )
     return batch
 
 
-def _repaired(array: pa.Array) -> pa.Array | None:
-    """The array with its strings repaired; None if what is broken lies deeper."""
+def _repaired(array: pa.Array) -> pa.Array:
     try:
         array.validate(full=True)
     except pa.ArrowInvalid:
-        if not _is_string(array.type):
-            return None
-        return _decoded(array.cast(pa.large_binary()))
+        if not pa.types.is_nested(array.type):
+            return decoded(array.cast(pa.large_binary())).cast(array.type)
+        raw = array.cast(_as_binary(array.type)).to_pylist()
+        return pa.array([_decoded_value(value, array.type) for value in raw], array.type)
     return array
+
+
+def _as_binary(kind: pa.DataType) -> pa.DataType:
+    """The type with binary for its strings: the same bytes, unchecked."""
+    types = pa.types
+    if types.is_struct(kind):
+        return pa.struct([field.with_type(_as_binary(field.type)) for field in kind])
+    if types.is_list(kind):
+        return pa.list_(_as_binary(kind.value_type))
+    if types.is_large_list(kind):
+        return pa.large_list(_as_binary(kind.value_type))
+    return pa.large_binary() if _is_string(kind) else kind
+
+
+def _decoded_value(value: Any, kind: pa.DataType) -> Any:
+    if value is None:
+        return None
+    if pa.types.is_struct(kind):
+        return {field.name: _decoded_value(value[field.name], field.type) for field in kind}
+    if isinstance(value, list):
+        return [_decoded_value(item, kind.value_type) for item in value]
+    return value.decode("utf-8", "replace") if _is_string(kind) else value
 
 
 def _extra(rest: pa.RecordBatch) -> pa.Array:
@@ -202,97 +275,10 @@ def _has_json(kind: pa.DataType) -> bool:
     return _is_string(kind) or any(test(kind) for test in numbers + times)
 
 
-def read_csv(piece: Slice, columns: Columns) -> Iterator[Read]:
-    """The records of a CSV or TSV file: UTF-8, UTF-16 with a mark, or else Windows-1252; values stay strings.
-
-    The delimiter is what the header has most of (comma, semicolon, tab). A row with too few or too many
-    values is a fault.
-
-    Raises:
-        SourceError: a column is missing.
-    """
-    bad: list[Fault] = []
-
-    def refuse(row: Any) -> str:
-        found = f"expected {row.expected_columns} values, found {row.actual_columns}"
-        bad.append(Fault(row.number - 2, "error:read", f"Row {row.number - 1}: {found}."))
-        return "skip"
-
-    done = 0
-    try:
-        form = _csv_form(piece.path)
-        with _open_csv(piece.path, form, {}, lambda _: "skip") as reader:
-            headers = reader.schema.names
-        names = _unique(headers)
-        roles = resolve(columns, names, piece.path)
-        with _open_csv(piece.path, form, dict.fromkeys(headers, pa.large_binary()), refuse) as reader:
-            for raw in reader:
-                batch = pa.RecordBatch.from_arrays([_decoded(column) for column in raw.columns], names)
-                for start in range(0, len(batch), MAX_ROWS):
-                    part = batch.slice(start, MAX_ROWS)
-                    ordinals, done, due = _ordinals(done, len(part), bad)
-                    yield Read(from_batch(part, ordinals, roles), due)
-        if bad:
-            yield Read(NO_RECORDS, tuple(bad))
-    except (OSError, pa.ArrowInvalid, UnicodeError) as error:
-        cause = str(error).splitlines()[0]
-        if "straddling" in cause:
-            cause = f"a row of over {_CSV_BLOCK:,} bytes, or a quote that never ends. The rest is lost."
-        yield fault(done, "error:read", f"After row {done}: {cause}")
-
-
-def _csv_form(path: str) -> tuple[str, str]:
-    """Encoding and delimiter, as the beginning of the file shows them."""
-    with pa.input_stream(path) as stream:
-        head = stream.read(_SNIFFED)
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"
-    else:
-        try:  # a character may be cut at the end of what was read
-            codecs.getincrementaldecoder("utf-8")().decode(head)
-            encoding = "utf-8"
-        except UnicodeDecodeError:
-            encoding = "cp1252"
-    header = head.decode(encoding, "replace").split("\n", 1)[0]
-    return encoding, max(",;\t", key=header.count)
-
-
-def _open_csv(
-    path: str, form: tuple[str, str], types: Mapping[str, pa.DataType], refuse: Callable[[Any], str]
-) -> Any:
-    encoding, delimiter = form
-    return pa_csv.open_csv(
-        pa.input_stream(path),
-        pa_csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK, encoding=encoding),
-        pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=refuse),
-        pa_csv.ConvertOptions(column_types=types, strings_can_be_null=False, check_utf8=False),
-    )
-
-
-def _unique(names: list[str]) -> list[str]:
-    """Column names with a number where one comes again."""
-    seen: Counter[str] = Counter()
-    unique = []
-    for name in names:
-        seen[name] += 1
-        unique.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
-    return unique
-
-
-def _decoded(column: pa.Array) -> pa.Array:
+def decoded(column: pa.Array) -> pa.Array:
     """Binary values as strings, with U+FFFD for what is not UTF-8."""
     try:
         return column.cast(pa.large_string())
     except pa.ArrowInvalid:
         texts = (None if value is None else value.decode("utf-8", "replace") for value in column.to_pylist())
         return pa.array(texts, pa.large_string())
-
-
-def _ordinals(done: int, count: int, bad: list[Fault]) -> tuple[Ordinals, int, tuple[Fault, ...]]:
-    """The places of the next `count` good rows: those that no bad row takes, and the bad rows up to there."""
-    ordinals = np.arange(done, done + count + len(bad), dtype=np.int64)
-    ordinals = np.setdiff1d(ordinals, [found.ordinal for found in bad], assume_unique=True)[:count]
-    done = int(ordinals[-1]) + 1
-    due = tuple(found for found in bad if found.ordinal < done)
-    del bad[: len(due)]
-    return ordinals, done, due
