@@ -237,6 +237,7 @@ def test_the_run_among_traps_counts_them_and_nobody_was_led_inside(trapped):
 # Files.
 
 
+@pytest.mark.slow
 def test_one_broken_line_among_ten_thousand_costs_one(curate, curate_run, tmp_path):
     lines = [json.dumps({"text": f"Line {number} of a long file."}) for number in range(10_000)]
     lines[4_711] = '{"text": "no end'
@@ -280,6 +281,7 @@ def test_files_that_nobody_can_read_are_told_and_the_others_are_read(curate, cur
     assert "1 document new" in curate_run().out
 
 
+@pytest.mark.slow
 def test_names_of_files_may_be_odd(curate, curate_run, tmp_path):
     write_jsonl(tmp_path / "a#1.jsonl", [{"text": text(7)}, {"text": text(8)}])
     (tmp_path / "b#2.md").write_text(text(9))

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
-SHARED = {"measuring.py", "texts.py", "websites.py", "plain_scrapy.py"}  # imported or run by the others
+SHARED = {
+    "measuring.py",
+    "texts.py",
+    "websites.py",
+    "plain_scrapy.py",
+    "plain_datatrove.py",
+}  # imported or run by the others
 SCRIPTS = sorted(file.name for file in FOLDER.glob("*.py") if file.name not in SHARED)
 
 

@@ -10,6 +10,8 @@ from curate.engine.canary_texts import canary_texts
 from schemas.recipe import build_recipe
 from tests.lakes import documents, text, write_jsonl
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory):
@@ -103,14 +105,12 @@ def test_every_finding_says_what_to_do(faulty, sound):
     assert all(one.fix for one in [*faulty.findings, *sound.findings])
 
 
-@pytest.mark.slow
 def test_a_copy_that_passes_is_a_fault_and_a_threshold_with_effect_no_note(sample):
     check = tried(sample, deduplicated={"exact": False, "minhash": {"threshold": 1.0}})
     assert found(check)["the canary a near copy"].startswith("passes")
     assert "deduplicated.minhash.threshold" not in found(check, "note")
 
 
-@pytest.mark.slow
 def test_a_recipe_that_keeps_nothing_is_a_fault(sample):
     faults = found(tried(sample, filtered={"length": {"drop": {"all": "words >= 0"}}}))
     assert faults == {
@@ -119,7 +119,6 @@ def test_a_recipe_that_keeps_nothing_is_a_fault(sample):
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["docs", "web", "gopher"])
 def test_every_rule_of_a_packaged_recipe_catches_a_canary(name, tmp_path):
     write_jsonl(tmp_path / "sample.jsonl", [{"text": text(n, 200)} for n in range(30)])
@@ -133,7 +132,6 @@ def test_canaries_have_names_of_their_own_and_are_small():
     assert sum(map(len, texts.values())) < 2_000_000
 
 
-@pytest.mark.slow
 def test_the_command_exits_with_1_where_something_is_wrong(sample, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     capsys.readouterr()

@@ -240,6 +240,7 @@ def signature(batch, options: Options) -> Measured:
     return Measured({"signed": pa.array([1] * len(batch), pa.int32())}, signed)
 
 
+@pytest.mark.slow
 def test_a_step_that_brings_personal_data_back_stops_every_run_until_it_is_gone(tmp_path, monkeypatch):
     monkeypatch.setattr(stages, "_REGISTRY", {name: stages.find_stage(name) for name in stages.stage_names()})
     stages.stage(measures=pa.struct([("signed", pa.int32())]), version=1, rewrites=True)(signature)
@@ -299,6 +300,7 @@ def test_clean_writes_nothing_where_a_check_fails(tmp_path):
     assert not (tmp_path / "kept.parquet").exists()
 
 
+@pytest.mark.slow
 def test_a_share_that_moved_is_a_warning_and_a_first_look_is_not_compared(tmp_path):
     recipe = make_recipe(tmp_path)
     assert run(recipe, limit=4).table("filtered").check("kept_share_change") is None

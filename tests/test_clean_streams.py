@@ -20,6 +20,8 @@ from curate.engine.write import check_output, read_size
 from schemas.errors import SourceError, UsageError
 from tests.lakes import documents, make_recipe, run, text, write_jsonl
 
+pytestmark = pytest.mark.slow
+
 KEEP_ALL = {"deduplicated": {"minhash": False, "exact": False}, "filtered": {"length": False}}
 
 

@@ -244,6 +244,7 @@ def test_files_have_the_schemas_of_the_lake_and_no_statistics(crawled):
     assert (last.fetched, last.queued) == (sum(row["status"] >= 200 for row in crawled.rows.values()), 0)
 
 
+@pytest.mark.slow
 def test_a_crawl_may_read_some_sitemaps_only_and_tells_what_they_name(tmp_path):
     maps = {
         f"/map{n}.xml": f"<urlset>{''.join(f'<url><loc>{HOST}/{n}/{m}</loc></url>' for m in range(10))}</urlset>"
@@ -323,6 +324,7 @@ def test_a_second_crawl_asks_only_what_changed_and_goes_on_where_it_stopped(tmp_
     assert end.statuses == {304: 2, 404: 2, 200: 4}
 
 
+@pytest.mark.slow
 def test_the_end_comes_soon_after_stdin_closes_and_nothing_is_lost(tmp_path):
     slow = {f"/{n}": Page(links(*(f"/{m}" for m in range(n, n + 20))), delay=0.15) for n in range(1, 400)}
     with serve({"/": links("/1"), **slow}) as site:

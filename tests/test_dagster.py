@@ -240,6 +240,7 @@ def test_a_second_run_measures_nothing_and_changes_no_version(tmp_path):
     assert [metadata(second, table)["made"].value for table in WAY] == [0] * 5
 
 
+@pytest.mark.slow
 def test_the_launchpad_takes_a_limit_and_another_recipe_of_the_same_name(tmp_path):
     recipe = make_recipe(tmp_path, NO_INDEX)
     result = materialize(recipe, settings={"limit": 7})

@@ -110,7 +110,7 @@ def test_plan_shows_what_a_rule_would_bring_back_without_measuring(made):
     recipe, lake, _ = made
     files = sorted(str(path) for path in lake.rglob("*.parquet"))
     plan = make_plan(load_recipe(recipe, {"filtered": {"length": {"drop": {"too_short": False}}}}))
-    found = {table.table: table for table in preview(plan, lake)}
+    found = {table.table: table for table in preview(plan, lake).tables}
     assert found["filtered"].comes_back == 3
     assert found["filtered"].would_measure == 0
     assert ("docs.jsonl#4", "comes back: too_short") in found["filtered"].sample

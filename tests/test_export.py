@@ -242,6 +242,7 @@ def test_splits_have_about_their_shares_and_do_not_move_when_documents_come():
 # The same version has the same bytes.
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_no_byte(place, tmp_path):
     shutil.copytree(place, tmp_path / "other")
     options = {
@@ -256,6 +257,7 @@ def test_the_number_of_workers_changes_no_byte(place, tmp_path):
     assert len(hashes(one.folder)) == 6
 
 
+@pytest.mark.slow
 def test_the_history_of_a_lake_changes_no_byte(place, tmp_path):
     """Documents that come in another order, some that go again, another recipe beside it: all the same."""
     other = tmp_path / "other"
@@ -285,6 +287,7 @@ def test_how_texts_are_read_changes_no_byte(place, monkeypatch, tmp_path):
     assert hashes(export(tmp_path / "other").folder) == hashes(first.folder)
 
 
+@pytest.mark.slow
 def test_large_exports_are_many_shards_and_cells_with_all_rows_in_order(tmp_path, monkeypatch):
     write_jsonl(
         tmp_path / "docs.jsonl",
@@ -313,6 +316,7 @@ def test_an_export_that_is_there_is_not_made_again(place):
     assert export(place, seed=3).version != made.version
 
 
+@pytest.mark.slow
 def test_an_older_version_is_exported_as_it_stood(place):
     first, seq = export(place), Lake(place / "lake").head().seq
     write_jsonl(place / "land.jsonl", [{"text": text(77)}])

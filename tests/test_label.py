@@ -149,6 +149,7 @@ def test_argilla_gives_back_what_it_was_given(lake, tmp_path):
             import_labels(tmp_path / "back.json")
 
 
+@pytest.mark.slow
 def test_the_command_in_a_pipe(lake, tmp_path):
     command = [sys.executable, "-m", "curate", "label", "--lake", str(lake), "-o", "labels.jsonl"]
     near = [*command, "--near", "filtered.length.short", "--limit", "4"]
@@ -166,6 +167,7 @@ def test_the_command_in_a_pipe(lake, tmp_path):
     assert not any(one.text[:60] in again.stderr for one in labels), "what is labelled is not shown again"
 
 
+@pytest.mark.slow
 def test_one_key_is_enough_in_a_terminal(lake, tmp_path):
     outside, inside = pty.openpty()
     command = [

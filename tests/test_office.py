@@ -154,6 +154,7 @@ def test_what_is_no_zip_says_what_it_may_be(tmp_path, suffix):
     assert read(tmp_path / f"gone{suffix}").reason == "error:read"
 
 
+@pytest.mark.slow
 def test_a_file_that_unpacks_to_gigabytes_costs_only_itself(tmp_path):
     """The worker's memory is limited, and the next file is read."""
     pdf(tmp_path / "a.pdf", [["bomb"]], compress=bomb)

@@ -393,6 +393,7 @@ def test_the_same_lake_gives_the_same_rows(recipe):
     assert mine_lake(recipe, negatives=2).equals(mine_lake(recipe, negatives=2))
 
 
+@pytest.mark.slow
 def test_an_index_that_is_older_than_the_corpus_gives_only_what_still_stands(tmp_path):
     recipe = make_lake(tmp_path / "lake")
     lakes.run_whole(recipe)

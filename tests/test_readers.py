@@ -218,6 +218,7 @@ def test_compressed_lines_and_what_is_left_of_a_broken_download(tmp_path, suffix
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", PACK)
 def test_compressed_csv_and_what_is_left_of_a_broken_download(tmp_path, suffix, monkeypatch):
     monkeypatch.setattr(delimited, "_CSV_BLOCK", 200_000)

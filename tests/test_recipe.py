@@ -26,7 +26,7 @@ def error(tmp_path, text):
 @pytest.mark.parametrize("name", packaged_recipes())
 def test_a_packaged_recipe_runs_as_it_is(tmp_path, name):
     plan = make_plan(recipe(tmp_path, f'extends = "{name}"\n{BASE}'))
-    assert [table.name for table in plan.tables] == ["documents", "filtered", "deduplicated", "corpus"]
+    assert [table.name for table in plan.tables] == list(plan.recipe.order)
 
 
 def test_what_follows_overrides_the_base_key_by_key(tmp_path):

@@ -107,6 +107,7 @@ def test_a_file_that_is_there_stays_unless_it_is_the_same(tmp_path):
         train_classifier(tmp_path / "absent.jsonl", tmp_path / "model.ftz")
 
 
+@pytest.mark.slow
 def test_the_command_trains_and_tells_the_lines_for_the_recipe(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_jsonl(tmp_path / "labels.jsonl", labelled())

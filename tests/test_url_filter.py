@@ -143,6 +143,7 @@ def test_a_list_that_is_none_is_told(tmp_path, content, message):
         measured(["https://a.example/"], {"domains": str(path)})
 
 
+@pytest.mark.slow
 def test_a_run_tells_a_missing_list_before_the_first_document_and_notices_a_changed_one(tmp_path):
     recipe = make_recipe(tmp_path, count=12)
     text = (

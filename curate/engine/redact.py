@@ -83,7 +83,7 @@ def _has_strings(kind: pa.DataType) -> bool:
         return _has_strings(kind.value_type)
     if types.is_nested(kind):
         return any(_has_strings(kind.field(index).type) for index in range(kind.num_fields))
-    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
 def _replaced(column: pa.Array, places: list[int], values: list[Any]) -> pa.Array:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from curate.engine.stage import Batch, Measured, Options, stage
@@ -20,6 +21,7 @@ from curate.text.words import Words, count_distinct, count_distinct_at, find_wor
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 
 Counts = npt.NDArray[np.int64]
+Shares = npt.NDArray[np.float64]
 
 _NEUTRAL_LENGTH = 5  # of a word in a script without spaces, whose words nobody has counted
 
@@ -114,21 +116,33 @@ def gopher_quality(batch: Batch, options: GopherQualityOptions) -> Measured:
     | `dclm` | those of `plain` (in DCLM: Unicode words), ratios and length between white space; `The` is `the` | `#`, `...`, `. . .`, `…` | `●`, `•`, `*`, `-` | `...`, `. . .`, `…` |
     | `nemo` (NeMo Curator) | between white space | words that are `#` or an ellipsis | twelve bullets, no `-` | ellipses, `read more` |
     """
-    words = batch.remember("words", lambda: find_words(batch.text))
     measures: dict[str, npt.NDArray[Any]]
     if options.dialect == "datatrove":
-        measures = _datatrove(batch, words, options)
+        measures = _datatrove(batch, options)
     else:
         measures = dict(quality(options.dialect, batch.text, options.stop_words))
-    measures["unspaced"] = _ratio(words.halves + words.quarters, words.visible)
+    measures["unspaced"] = _unspaced(batch, plain=options.splitter == "plain")
     return Measured({name: pa.array(values) for name, values in measures.items()})
 
 
-def _datatrove(batch: Batch, words: Words, options: GopherQualityOptions) -> dict[str, npt.NDArray[Any]]:
+def _unspaced(batch: Batch, *, plain: bool) -> Shares:
+    """Share of characters of scripts without spaces: ASCII has none, and is most of what there is."""
+    if plain:
+        words = batch.remember("words", lambda: find_words(batch.text))
+        return _ratio(words.halves + words.quarters, words.visible)
+    rows = np.flatnonzero(~pc.string_is_ascii(batch.text).to_numpy(zero_copy_only=False))
+    shares = np.zeros(len(batch))
+    words = find_words(batch.text.take(pa.array(rows)))
+    shares[rows] = _ratio(words.halves + words.quarters, words.visible)
+    return shares
+
+
+def _datatrove(batch: Batch, options: GopherQualityOptions) -> dict[str, npt.NDArray[Any]]:
     lines = batch.remember("lines", lambda: find_lines(batch.text))
     hashes, ellipses = count_marks(batch.text)
     bullets, trailing = count_line_marks(batch.text, lines)
     if options.splitter == "plain":
+        words = batch.remember("words", lambda: find_words(batch.text))
         counts = _of_words(batch.text, words, options)
     else:
         counts = _of_tokens(batch, options)
@@ -168,5 +182,5 @@ def _of_tokens(batch: Batch, options: GopherQualityOptions) -> Mapping[str, Coun
     }
 
 
-def _ratio(part: Counts, whole: Counts) -> npt.NDArray[np.float64]:
+def _ratio(part: Counts, whole: Counts) -> Shares:
     return part / np.maximum(whole, 1)
