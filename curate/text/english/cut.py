@@ -17,6 +17,7 @@ from curate.text.english.table import (
     MASK,
     MORE_ROWS,
     NEED,
+    PASSING,
     PHRASE,
     POOL,
     RIGHT,
@@ -98,19 +99,20 @@ def _advance(marks: Int, kind: Int) -> Int:
 
 
 @kernel
-def learn(rules: Int, table: Int, passing: Int, arrays: Int, at: Int, size: Int) -> Int:
-    """Cut a stretch that the table does not know, and remember how; 0, or what has no room."""
+def learn(rules: Int, table: Int, passing: Int, into: Int, arrays: Int, at: Int, size: Int) -> Int:
+    """Cut a stretch that no table knows, and remember how in one of them; 0, or what has no room in that."""
     ends, merged = get_long(arrays, ENDS), get_long(arrays, MERGED)
     symbols, reach = get_long(arrays, STRETCH_SYMBOLS), get_long(arrays, REACH)
     count = split(rules, at, at + size, ends, 0, at)
     symbols_of(rules, at, ends, 0, count, at, symbols)
     edges = get(symbols, 0) << LEFT | get(symbols, count - 1) << RIGHT
     count, phrase = merge(rules, at, ends, count, symbols, reach, merged)
-    used = get_long(table, ROWS_USED)
-    row = get_long(table, ROWS) + 4 * used
-    if used + ROW_HEAD + 2 * count > get_long(table, ROWS_SIZE):
-        put_long(table, NEED, ROW_HEAD + 2 * count)
-        return MORE_ROWS
+    beside = PASSING * (into == passing)
+    used = get_long(into, ROWS_USED)
+    row = get_long(into, ROWS) + 4 * used
+    if used + ROW_HEAD + 2 * count > get_long(into, ROWS_SIZE):
+        put_long(into, NEED, ROW_HEAD + 2 * count)
+        return MORE_ROWS + beside
     empty = length = lettered = begin = 0
     marks = FRESH
     for token in range(count):
@@ -141,8 +143,8 @@ def learn(rules: Int, table: Int, passing: Int, arrays: Int, at: Int, size: Int)
         put(row, 2, length)
         put(row, 3, lettered)
         put(row, 4, marks)
-    first, second, hashed = key_of(table, at, size)
-    slots, mask, pool = get_long(table, SLOTS), get_long(table, MASK), get_long(table, POOL)
+    first, second, hashed = key_of(into, at, size)
+    slots, mask, pool = get_long(into, SLOTS), get_long(into, MASK), get_long(into, POOL)
     slot, found = seek(
         slots, mask, pool, at, size, first, second, hashed, TOKEN if small and count == 1 else ROW, ROW
     )
@@ -150,9 +152,10 @@ def learn(rules: Int, table: Int, passing: Int, arrays: Int, at: Int, size: Int)
     if found:  # a stretch of one token, which has its number by now
         put_long(slot, 3, shape)
     else:
-        lacking = take(table, slot, at, size, first, second, answer, shape)
+        lacking = take(into, slot, at, size, first, second, answer, shape)
+        lacking += beside * (lacking > 0)
         if lacking == 0 and not small:
-            put_long(table, ROWS_USED, used + ROW_HEAD + 2 * count)
+            put_long(into, ROWS_USED, used + ROW_HEAD + 2 * count)
     return lacking
 
 

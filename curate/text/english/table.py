@@ -245,7 +245,7 @@ def number_of(table: Int, passing: Int, at: Int, size: Int) -> Int:
         lacking = take(table, slot, at, size, first, second, number, shape)
     else:
         slots, mask, pool = get_long(passing, SLOTS), get_long(passing, MASK), get_long(passing, POOL)
-        slot, found = seek(slots, mask, pool, at, size, first, second, hashed, TOKEN, TOKEN)
+        slot, found = seek(slots, mask, pool, at, size, first, second, hashed, TOKEN, ONE_TOKEN)
         fresh = not found
         if found:
             number = get_long(slot, 2)

@@ -70,6 +70,10 @@ def walk(
     slots, mask, pool, rows = (
         get_long(table, SLOTS), get_long(table, MASK), get_long(table, POOL), get_long(table, ROWS),
     )  # fmt: skip
+    full = get_long(table, FULL)
+    own_slots, own_mask, own_pool, own_rows = (
+        get_long(passing, SLOTS), get_long(passing, MASK), get_long(passing, POOL), get_long(passing, ROWS),
+    )  # fmt: skip
     source, starts, stops = get_long(arrays, SOURCE), get_long(arrays, START), get_long(arrays, STOP)
     ids, begins, compact = get_long(arrays, IDS), get_long(arrays, STARTS_AT), get_long(arrays, COMPACT)
     marks = get_long(arrays, STRETCH_MARKS)
@@ -89,6 +93,10 @@ def walk(
             size = get(stops, stretch) - get(starts, stretch)
             one, two, hashed = words[i, 0], words[i, 1], words[i, 2]
             known, found = seek(slots, mask, pool, at, size, one, two, hashed, ONE_TOKEN, ROW)
+            answers = rows
+            if full and not found:
+                known, found = seek(own_slots, own_mask, own_pool, at, size, one, two, hashed, ONE_TOKEN, ROW)
+                answers = own_rows
             shape, joins = get_long(known, 3), False
             if joint and (not found or may_follow(rules, joint, shape >> LEFT & 255)):
                 joins = spaced(arrays, base, stretch, last)
@@ -100,7 +108,7 @@ def walk(
                 answer = get_long(known, 2)
                 if shape >> KIND & 7 == ROW:
                     copy(at, compact + out, size)
-                    sums = _put_row(rows + 4 * answer, ids, begins, slot, out)
+                    sums = _put_row(answers + 4 * answer, ids, begins, slot, out)
                 else:
                     store(compact + out, one)
                     store(compact + out + 8, two)
@@ -113,10 +121,12 @@ def walk(
                 out += size
                 stretch += 1
                 continue
-            lacking, learnable = 0, not found and not get_long(table, FULL) and size <= LONGEST
+            lacking, learnable = 0, not found and size <= LONGEST
             if learnable:
                 copy(at, compact + out, size)
-                lacking = learn(rules, table, passing, arrays, compact + out, size)
+                lacking = learn(
+                    rules, table, passing, passing if full else table, arrays, compact + out, size
+                )
                 if lacking == 0:
                     continue
             if not (joins or (learnable and joint)):
