@@ -97,9 +97,9 @@ def walk(
             if full and not found:
                 known, found = seek(own_slots, own_mask, own_pool, at, size, one, two, hashed, ONE_TOKEN, ROW)
                 answers = own_rows
-            shape, joins = get_long(known, 3), False
-            if joint and (not found or may_follow(rules, joint, shape >> LEFT & 255)):
-                joins = spaced(arrays, base, stretch, last)
+            shape = get_long(known, 3)
+            follows = joint != 0 and (not found or may_follow(rules, joint, shape >> LEFT & 255) != 0)
+            joins = follows and spaced(arrays, base, stretch, last)
             phrase_here = shape >> PHRASE & 1
             if found and not (joins and (phrase or phrase_here)):
                 if not joins:  # what may have to be cut again begins here
