@@ -65,7 +65,7 @@ def main() -> None:
             figures, notes = _parity(texts.head(200 if options.quick else PARITY), python, Path(folder))
         else:
             figures, notes = _speed(texts, python, Path(folder), options), []
-    finish(options, where, figures, notes)
+    finish(options, where, figures, notes, joint="_")
     if options.parity and figures["parity"]["differences"]:
         sys.exit(1)
 

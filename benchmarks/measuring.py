@@ -183,11 +183,19 @@ def _processor() -> str:
 
 
 def finish(
-    options: argparse.Namespace, where: Mapping[str, Any], figures: Figures, notes: Sequence[str] = ()
+    options: argparse.Namespace,
+    where: Mapping[str, Any],
+    figures: Figures,
+    notes: Sequence[str] = (),
+    joint: str = ".",
 ) -> None:
     """Print the figures: a table, or one line of JSON."""
     if options.json:
-        flat = {f"{column}.{name}": value for column, rows in figures.items() for name, value in rows.items()}
+        flat = {
+            f"{column}{joint}{name}": value
+            for column, rows in figures.items()
+            for name, value in rows.items()
+        }
         print(json.dumps({"machine": where, **flat}))
         return
     print(", ".join(f"{key} {value}" for key, value in where.items()))

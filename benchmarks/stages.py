@@ -41,6 +41,8 @@ def main() -> None:
     figures: Figures = {}
     for name in options.stage or stage_names():
         stage = find_stage(name)
+        if any(field.is_required() for field in stage.options.model_fields.values()):
+            continue  # it needs a model of one's own
         _run(stage, texts.slice(0, 10))  # compiles, opens models
         candidates: dict[str, Callable[[], object]] = {name: partial(_run, stage, texts)}
         if name in peers:

@@ -37,6 +37,7 @@ def test_materialize_all_makes_every_table_and_shows_what_it_made(tmp_path):
             assert f"{checks} / {checks} Passed" in node or not checks
 
         show(page, f"{url}/assets/harbour/corpus", "Row count")
+        page.get_by_text("the text: clean").first.wait_for()  # columns come after the counts
         shown = page.locator("body").inner_text()
         assert "Row count\n21\n" in shown
         assert re.search(r"^text\s+string\s+the text: clean", shown, re.MULTILINE)

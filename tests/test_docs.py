@@ -44,7 +44,8 @@ VOLATILE = (
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d\+\d\d:\d\d)?",
     r"\d{8}T\d{6}-[0-9a-f]{6}",
     r"\b[0-9a-f]{32}\b|\b[0-9a-f]{12}\b",
-    r"\d[\d,.]*(?= (ms|s|min|h|B|kB|MB|bytes)\b)",
+    r"\d[\d,.]*(?= (ms|s|min|h)\b)",
+    r"\d[\d,.]* (B|kB|MB|GB|bytes)\b",
     r"-?\d+\.\d{3,4}\b",
 )
 
@@ -196,6 +197,16 @@ def test_the_reference_knows_every_key_of_a_recipe():
     assert {key.split(".")[0] for key in reference.STEP_KEYS} == schemas.recipe._STEP_WORDS
 
 
+def write_labels(path):
+    """What `curate label` leaves when somebody had patience: notes to keep, and lists to drop."""
+    rows = [
+        {"text": f"The harbour opens at {n}, and boats leave before dawn.", "label": "keep"}
+        for n in range(200)
+    ]
+    rows += [{"text": f"Home | Login | Cart {n} | Sign up", "label": "drop"} for n in range(200)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
 @pytest.mark.slow
 def test_the_examples_of_the_help_run(tmp_path, monkeypatch, capsys):
     copytree(EXAMPLE, tmp_path, dirs_exist_ok=True)
@@ -216,6 +227,7 @@ def test_the_examples_of_the_help_run(tmp_path, monkeypatch, capsys):
             with Path("curate.toml").open("a") as recipe:
                 recipe.write("\n[filtered.langid]\ndrop.wrong_language = \"language <> 'en'\"\n")
                 recipe.write("\n[exports.pretrain]\n")
+            write_labels(Path("labels.jsonl"))
         if words[0] == "run":
             assert main(["run", "--set", "index.chunk_tokens=100"]) == 0
             assert main(["run", "--set", "filtered.length.drop.too_short=words < 2"]) == 0

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 COMMAND = ["clean", "in.jsonl", "-o", "kept.jsonl", "--recipe", "docs", "--set", "deduplicated.minhash=false", "--workers", "2"]  # fmt: skip
 # Measured with 2 workers: three processes with their libraries and a shard each, and the driver's frames.
-FIXED, PER_DOCUMENT = 1_700_000_000, 3_000
+FIXED, PER_DOCUMENT = 2_000_000_000, 3_000
 
 
 def peak(folder) -> int:
