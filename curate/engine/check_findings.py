@@ -40,8 +40,8 @@ def rule_findings(rules: list[RuleFired]) -> Iterator[Finding]:
     idle = [rule.rule for rule in rules if rule.canaries and not rule.failed]
     if idle:
         yield Finding(
-            level="note", place=", ".join(idle), what="took nothing of the sample, though a canary each",
-            fix="A larger sample tells whether they are needed.",
+            level="note", place=", ".join(idle), what="caught canaries, and nothing of the sample",
+            fix="A larger sample tells whether that is needed.",
         )  # fmt: skip
 
 
