@@ -7,9 +7,11 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate.text.arrow import buffers
 from curate.text.punctuation import SYMBOLS, TERMINAL
 from curate.text.sentences import count_sentences
-from curate.text.tokens import STARTS, STARTS_SEEN, find_stretches, find_tokens, stretch_tokens, tokens_at
+from curate.text.stretches import find_stretches
+from curate.text.tokens import STARTS, STARTS_SEEN, find_tokens, stretch_tokens, tokens_at
 from curate.text.words import find_words
 
 checked = settings(deadline=None, max_examples=80)
@@ -74,7 +76,7 @@ def test_counts_are_the_slow_definition(texts):
 @checked
 @given(corpora)
 def test_stretches_are_those_of_split(texts):
-    first, start, end = find_stretches(strings(texts))
+    first, start, end = find_stretches(*buffers(strings(texts)))
     for row, text in enumerate(texts):
         data, own = text.encode(), slice(int(first[row]), int(first[row + 1]))
         assert [data[a:b].decode() for a, b in zip(start[own], end[own], strict=True)] == text.split()

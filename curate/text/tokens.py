@@ -1,6 +1,6 @@
 """Tokens of every text of a batch: what word-based stages share, whoever split the words.
 
-A splitter finds them: `english` exactly as spaCy does, `plain` by white space and punctuation, or a segmenter for
+A splitter finds them: `english-exact` as spaCy does, `plain` by white space and punctuation, or a segmenter for
 scripts without spaces. The stages that count n-grams, lines and sentences do not care which one it was.
 """
 
@@ -14,11 +14,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.text.arrow import Bytes, Offsets, buffers
-from curate.text.blocks import ALL, ONE, Int, Mask, below, block, lowest, spare, within
+from curate.text.blocks import Int
 from curate.text.hashing import U64, copy_bytes, hash_bytes, load8, load32, load64, prefetch, same_bytes
 from curate.text.jit import inlined, kernel
 from curate.text.punctuation import is_in, symbols, terminal
-from curate.text.unicode import LETTER, SPACE, Index, Pages, character_over, class_of, classes, decode
+from curate.text.stretches import find_stretches
+from curate.text.unicode import LETTER, Index, Pages, class_of, classes, decode
 from curate.text.words import find_words
 
 Counts = npt.NDArray[np.int64]
@@ -79,7 +80,7 @@ def find_tokens(text: pa.LargeStringArray, splitter: Splitter) -> Tokens:
 
 def stretch_tokens(text: pa.LargeStringArray) -> Tokens:
     """What lies between white space, as tokens: `str.split`."""
-    return tokens_at(text, *find_stretches(text))
+    return tokens_at(text, *find_stretches(*buffers(text)))
 
 
 def tokens_at(text: pa.LargeStringArray, first: Offsets, start: Positions, end: Positions) -> Tokens:
@@ -97,7 +98,7 @@ def tokens_at(text: pa.LargeStringArray, first: Offsets, start: Positions, end: 
     codes = np.empty(len(start), np.uint64)
     _copy(data, offsets, first, start, ends, compact, codes)
     _number(first, ends, codes, *classes(), symbols(), compact, ids, sums)
-    stretches = find_stretches(text)
+    stretches = find_stretches(*buffers(text))
     marks = np.zeros(len(stretches[1]), np.uint32)
     _mark(data, offsets, first, start, *stretches, terminal(), marks)
     symbol, length, lettered = np.ascontiguousarray(sums.T)
@@ -218,66 +219,6 @@ def _classify(
         at += width
     facts[_SYMBOL], facts[_LENGTH] = only_symbols, 0 if only_symbols else length
     facts[_LETTERED] = letters != 0
-
-
-def find_stretches(text: pa.LargeStringArray) -> tuple[Offsets, Positions, Positions]:
-    """The stretches between white space (str.isspace): first (n + 1), and start and end in bytes of the text.
-
-    Raises:
-        CurateError: a text has 2 GiB or more.
-    """
-    data, offsets = buffers(text)
-    most = (int(offsets[-1] - offsets[0]) + len(text)) // 2 + 1  # memory that none fills is never touched
-    first = np.zeros(len(text) + 1, np.int64)
-    start, end = np.empty(most, np.int32), np.empty(most, np.int32)
-    _stretches(data, offsets, spare(), *classes(), first, start, end)
-    return first, start[: first[-1]], end[: first[-1]]
-
-
-@kernel
-def _stretches(
-    data: Bytes,
-    offsets: Offsets,
-    room: Bytes,
-    index: Index,
-    pages: Pages,
-    first: Offsets,
-    start: Positions,
-    end: Positions,
-) -> None:
-    slot = 0
-    for text in range(len(offsets) - 1):
-        base, stop = offsets[text], offsets[text + 1]
-        before, inside = ONE, False
-        for at in range(base, stop + 1, 64):
-            white = white_of(data, at, base, stop, room, index, pages)
-            edges = white ^ (white << ONE | before)
-            before = white >> Mask(63)
-            while edges:
-                edge = at + lowest(edges) - base
-                edges &= edges - ONE
-                if inside:
-                    end[slot] = edge
-                    slot += 1
-                else:
-                    start[slot] = edge
-                inside = not inside
-        first[text + 1] = slot
-
-
-@inlined
-def white_of(data: Bytes, at: Int, base: Int, stop: Int, room: Bytes, index: Index, pages: Pages) -> Mask:
-    """The bytes of the block at `at` that are white space, those from `stop` on included."""
-    here = block(data, at, room)
-    live = below(stop - at) if stop - at < 64 else ALL
-    white: Mask = within(here, 0x20, 1) | within(here, 9, 5) | within(here, 28, 4) | ~live
-    leads = (within(here, 0xC2, 1) | within(here, 0xE1, 3) | within(here, 0x80, 0x40) & ONE) & live
-    while leads:
-        point, own = character_over(data, at, lowest(leads), base, stop)
-        leads &= leads - ONE
-        if class_of(index, pages, point) & SPACE:
-            white |= own
-    return white
 
 
 @kernel

@@ -16,9 +16,9 @@ import pyarrow as pa
 from curate.text.arrow import buffers
 from curate.text.english.kept import keep, kept_file, load
 from curate.text.english.lexicon import all_rules
-from curate.text.english.scan import find_stretches
 from curate.text.english.table import ENTRIES, FULL, MORE_SLOTS, NEXT, PASSING, SEED, Table
 from curate.text.english.walk import walk
+from curate.text.stretches import find_stretches
 from curate.text.tokens import Tokens
 
 _own = threading.local()
