@@ -12,7 +12,7 @@ from tests.hostile import PAGES, robots_of_many_names, robots_of_many_rules
 pytest.importorskip("scrapy")
 
 from curate.sources.crawler import robots
-from curate.sources.crawler.frontier import MAX_ALIKE, Frontier
+from curate.sources.crawler.frontier import MAX_ALIKE, MAX_SILENCE, Frontier
 from curate.sources.crawler.known import Known
 from curate.sources.crawler.page import media_type, read_page
 from curate.sources.crawler.report import masker
@@ -176,10 +176,10 @@ def test_robots_txt_is_read_up_to_512_kib_in_short_time():
 # --- scope, order, traps
 
 
-def frontier(*starts, allow=(), deny=(), robots=False, follow=True, max_depth=20):
+def frontier(*starts, allow=(), deny=(), robots=False, follow=True, max_depth=20, patience=0.0):
     made = Frontier(
         Scope(starts, allow, deny), Known(""),
-        max_depth=max_depth, follow=follow, per_origin=2, ask_robots=robots,
+        max_depth=max_depth, follow=follow, per_origin=2, ask_robots=robots, patience=patience,
     )  # fmt: skip
     for url in starts:
         made.start(url)
@@ -193,6 +193,29 @@ def taken(made):
         made.done(place)
         urls.append(place.url)
     return urls
+
+
+@pytest.mark.parametrize("answered_before", [True, False])
+def test_a_server_that_pauses_is_not_given_up_and_one_that_never_spoke_is(answered_before):
+    made = frontier("http://a.example/", patience=60.0)
+    place = made.take(0.0)
+    if answered_before:
+        made.heard(place, answered=True)
+    for _ in range(MAX_SILENCE):
+        made.heard(place, answered=False)
+    assert bool(made.origins[place.origin].lost) is not answered_before
+
+
+def test_a_server_that_is_silent_beyond_patience_is_given_up():
+    made = frontier("http://a.example/", patience=0.01)
+    place = made.take(0.0)
+    made.heard(place, answered=True)
+    time.sleep(0.02)
+    for _ in range(MAX_SILENCE - 1):
+        made.heard(place, answered=False)
+    assert not made.origins[place.origin].lost
+    made.heard(place, answered=False)
+    assert made.origins[place.origin].lost == "http://a.example stopped answering"
 
 
 def test_the_sources_own_hosts_belong_to_it():

@@ -80,7 +80,8 @@ def site():
 def made(site, tmp_path_factory):
     """The site, run once."""
     lake = tmp_path_factory.mktemp("example") / "lake"
-    run_site(site, HOST, lake)
+    report = run_site(site, HOST, lake)
+    assert not [note for table in report.tables for note in table.notes if "stopped answering" in note]
     return MadeSite(lake, HOST, truth())
 
 

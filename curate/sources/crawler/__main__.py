@@ -60,6 +60,7 @@ class Run:
             follow=job.follow,
             per_origin=connections_of(job),
             ask_robots=job.robots or job.sitemap,
+            patience=2 * job.timeout,
         )
         self.writer = ShardWriter(job.folder, known.pages, lambda **shard: reporter.say("shard", **shard))
         self.crawler = CrawlerRunner(Settings(scrapy_settings(job))).create_crawler(SiteSpider)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from curate.sources.crawler.scope import Scope, no_page, repeats
 from curate.sources.urls import origin, shape
 
 MAX_ALIKE = 2_000  # pages of one shape that are followed from links
-MAX_SILENCE = 20  # requests in a row without an answer after which a host is given up
+MAX_SILENCE = 20  # requests in a row without an answer after which a host is given up, if it is silent for long
 
 
 @dataclass(slots=True)
@@ -49,6 +50,7 @@ class Origin:
     under_way: int = 0
     not_before: float = 0.0
     silent: int = 0
+    heard_at: float = field(default_factory=time.monotonic)
     answered: bool = False
     lost: str = ""
 
@@ -60,7 +62,15 @@ class Frontier:
     """
 
     def __init__(
-        self, scope: Scope, known: Known, *, max_depth: int, follow: bool, per_origin: int, ask_robots: bool
+        self,
+        scope: Scope,
+        known: Known,
+        *,
+        max_depth: int,
+        follow: bool,
+        per_origin: int,
+        ask_robots: bool,
+        patience: float,
     ) -> None:
         self.scope = scope
         self.known = known
@@ -68,6 +78,7 @@ class Frontier:
         self.follow = follow
         self.per_origin = per_origin
         self.ask_robots = ask_robots
+        self.patience = patience
         self.origins: dict[str, Origin] = {}
         self.left_out: Counter[str] = Counter()
         self.waiting = 0  # places that will come back after a pause
@@ -191,11 +202,19 @@ class Frontier:
         self.origins[place.origin].queue.appendleft(place)
 
     def heard(self, place: Place, *, answered: bool) -> None:
-        """Whether the origin answered; after twenty silences in a row it is given up."""
+        """Whether the origin answered; after twenty silences in a row and `patience` seconds it is given up.
+
+        Requests run side by side: a pause of the server ends all of them, and is no reason to leave.
+        """
         one = self.origins[place.origin]
         one.answered = one.answered or answered
-        one.silent = 0 if answered else one.silent + 1
-        if one.silent >= MAX_SILENCE:
+        if answered:
+            one.silent, one.heard_at = 0, time.monotonic()
+            return
+        one.silent += 1
+        if one.silent >= MAX_SILENCE and (
+            not one.answered or time.monotonic() - one.heard_at > self.patience
+        ):
             self.give_up(one, f"{one.name} stopped answering")
 
     def give_up(self, one: Origin, why: str) -> None:

@@ -18,7 +18,7 @@ from twisted.internet import reactor
 from curate.sources.crawl import CrawlJob
 from curate.sources.crawler import robots, sitemaps
 from curate.sources.crawler.failures import MAX_TRIES, explain, pause_before_retry
-from curate.sources.crawler.frontier import Frontier, Place
+from curate.sources.crawler.frontier import MAX_SILENCE, Frontier, Place
 from curate.sources.crawler.guard import Guard
 from curate.sources.crawler.known import Answer
 from curate.sources.crawler.outcome import Tally
@@ -182,9 +182,9 @@ class SiteSpider(Spider):  # type: ignore[misc]
             and one.answered
             and not one.lost
             and not self._hurried(place)
-            and place.tries < MAX_TRIES
+            and (place.tries < MAX_TRIES or one.silent >= MAX_SILENCE)
         ):
-            self._again(place, float(4**place.tries))
+            self._again(place, float(4 ** min(place.tries, MAX_TRIES)))
         else:
             if place.kind == "page":
                 self._row(place, status, error=error)
