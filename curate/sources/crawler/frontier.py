@@ -14,7 +14,9 @@ from curate.sources.crawler.scope import Scope, no_page, repeats
 from curate.sources.urls import origin, shape
 
 MAX_ALIKE = 2_000  # pages of one shape that are followed from links
-MAX_SILENCE = 20  # requests in a row without an answer after which a host is given up, if it is silent for long
+MAX_SILENCE = (
+    20  # requests in a row without an answer after which a host is given up, if it is silent for long
+)
 
 
 @dataclass(slots=True)
