@@ -155,6 +155,16 @@ _TABLES = (
         ),
     ),
     Table(
+        "normalized",
+        "content",
+        "The words of a text as one hash, for `exact` with `by = normalized`.",
+        ("key",),
+        _columns(
+            ("key", _STRING, "digest of the text"),
+            ("words", _STRING, "hash of its words, or empty if it has none"),
+        ),
+    ),
+    Table(
         "signatures",
         "content",
         "Sketch of a text.",
@@ -233,6 +243,21 @@ _TABLES = (
                 ("url", _STRING, "URL for citations, or empty"),
                 ("license", _STRING, "as the recipe states it for the source"),
                 ("access", _STRING, "access label that the recipe states for the source"),
+            ),
+        ),
+    ),
+    Table(
+        "verdicts/deduplicated",
+        "state",
+        "Verdicts of a table that compares documents with each other, whatever its name.",
+        ("id",),
+        (
+            *_VERDICT,
+            *_columns(
+                ("estimate", pa.float64(), "what the sketches said of the similarity; 0 if none were compared"),
+                ("band", pa.int32(), "first band of the sketches in which both are equal; -1 if there is none"),
+                ("stands_for", pa.int32(), "documents that a kept one stands for, itself included; 0 if dropped"),
+                ("weight", pa.float64(), "how often to read it in training: `weights` of the step; 0 if dropped"),
             ),
         ),
     ),

@@ -52,7 +52,7 @@ def least_slots(threshold: float, slots: int) -> int:
 
 
 @kernel
-def _keys(slots: U32, position: I64, band: int, rows: int) -> U64:
+def band_keys(slots: U32, position: I64, band: int, rows: int) -> U64:
     """Key of a band by position in rank; 0 for a text without a word, which is in no bucket."""
     keys = np.empty(len(position), np.uint64)
     for row in range(len(position)):  # in order of memory: reading rows by rank would be ten times slower
@@ -90,7 +90,7 @@ def _partition(keys: U64) -> tuple[U64, I32, I64]:
 
 
 @kernel
-def _firsts(keys: U64) -> I32:
+def firsts(keys: U64) -> I32:
     """For each position the first one with its key."""
     sorted_keys, positions, borders = _partition(keys)
     first = np.arange(len(keys)).astype(np.int32)
@@ -219,7 +219,7 @@ def candidates(
     unresolved = np.zeros(len(order), np.int32)
     found = [np.empty(0, np.uint64)]
     for band in range(bands):
-        members, borders = _buckets(_firsts(_keys(slots, position, band, rows)))
+        members, borders = _buckets(firsts(band_keys(slots, position, band, rows)))
         found.append(_compare(members, borders, slots, shingles, order, threshold, least, unresolved))
     packed = np.sort(np.concatenate(found))  # then the distinct: np.unique took 16 times as long
     packed = packed[np.flatnonzero(np.diff(packed, prepend=np.uint64(0)))]

@@ -2,25 +2,69 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
+from curate.dedup.bands import bands
 from curate.dedup.shingles import ShingleOptions
 from curate.dedup.sketch import SketchOptions
+from curate.dedup.weights import Weights, read_weights
 from curate.engine.stage import Options
 
-Keeper = Literal["first", "newest"]
-_KEEPER = "which of equal documents stays: first (source order, then URL or path) or newest (its own date)"
+NAMED_KEEPERS = ("first", "stable", "longest", "newest")
+NORMALIZED, TEXT = "normalized", "text"
 
 
-class ExactOptions(Options):
-    """`exact`: documents with equal text, byte for byte."""
+class CorpusOptions(Options):
+    """What all steps that compare documents with each other have."""
 
-    keeper: Keeper = Field("first", description=_KEEPER)
+    keeper: str = Field(
+        "first",
+        description="which of several documents stays: `first` (source order, then URL or path), `stable` (what the "
+        "version before kept, then first), `longest`, `newest` (its own date), or an expression such as "
+        "`gopher_quality.words DESC`; what is equal by it is decided as by first",
+    )
+    prefer: tuple[str, ...] = Field(
+        (),
+        description="sources whose documents stay before those of others, in this order, whatever the keeper",
+    )
+    against: tuple[str, ...] = Field(
+        (), description="sources whose documents are never dropped here, only compared with"
+    )
+    within: str = Field(
+        "", description="column: only documents with the same value of it are compared, such as `dump`"
+    )
+    weights: str | dict[str, float] = Field(
+        "",
+        validate_default=True,
+        description="how often a kept document is to be read in training, by how many it stands for: `fineweb-2`, or "
+        "least numbers with their weights, such as { 1 = 1, 2 = 2, 100 = 0.5 }",
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _readable(cls, value: str | dict[str, float]) -> str | dict[str, float]:
+        read_weights(value)
+        return value
+
+    @property
+    def weight_table(self) -> Weights:
+        """`weights` as two arrays; empty where none are given."""
+        return read_weights(self.weights)
 
 
-class MinhashOptions(SketchOptions):
+class ExactOptions(CorpusOptions):
+    """`exact`: documents that are equal in their text, or in a column."""
+
+    by: str = Field(
+        TEXT,
+        description="what is equal: `text` (byte for byte), `normalized` (the words, without case, accents and "
+        "punctuation; digits count), or a column such as `url`; documents without a value are all kept",
+    )
+
+
+class MinhashOptions(SketchOptions, CorpusOptions):
     """`minhash`: documents whose sets of word n-grams overlap by `threshold` or more, verified exactly."""
 
     threshold: float = Field(
@@ -29,7 +73,27 @@ class MinhashOptions(SketchOptions):
     recall: float = Field(
         0.995, gt=0.5, lt=1.0, description="wanted chance that a pair just at the threshold is compared"
     )
-    keeper: Keeper = Field("first", description=_KEEPER)
+    bands: int = Field(0, ge=0, le=1024, description="bands of the sketch; 0: as threshold and recall need")
+    rows: int = Field(0, ge=0, le=1024, description="slots in a band; 0: as threshold and recall need")
+    verify: bool = Field(
+        True,
+        description="compare candidates exactly, and drop only what is like a document that stays; `false` drops all "
+        "that hangs together through equal bands, as published pipelines do, alike or not",
+    )
+
+    @model_validator(mode="after")
+    def _bands_fit(self) -> Self:
+        if bool(self.bands) != bool(self.rows):
+            raise ValueError("bands and rows are given both, or neither")
+        b, r = self.band_shape
+        if b * r > self.slots:
+            raise ValueError(f"{b} bands of {r} rows need {b * r} slots, and a sketch has {self.slots}")
+        return self
+
+    @property
+    def band_shape(self) -> tuple[int, int]:
+        """Bands and rows in each."""
+        return (self.bands, self.rows) if self.bands else bands(self.threshold, self.slots, self.recall)
 
     @property
     def shingle_options(self) -> ShingleOptions:
@@ -42,4 +106,5 @@ class MinhashOptions(SketchOptions):
         return SketchOptions(**{name: getattr(self, name) for name in SketchOptions.model_fields})
 
 
-OPTIONS: dict[str, type[Options]] = {"exact": ExactOptions, "minhash": MinhashOptions}
+OPTIONS: dict[str, type[CorpusOptions]] = {"exact": ExactOptions, "minhash": MinhashOptions}
+REASONS = {"exact": "duplicate", "minhash": "near_duplicate"}

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from curate.dedup.normalized import word_digests
 from curate.dedup.shingles import ShingleOptions
 from curate.dedup.sketch import SketchOptions, sketch
 from curate.dedup.verify import similarities
@@ -30,6 +31,16 @@ def sketch_shard(task: dict[str, Any]) -> dict[str, Any]:
     table = pa.table(
         [rows.get_column("key").to_arrow().cast(pa.string()), sketches, pa.array(made.shingles)],
         schema=schema,
+    )
+    return {"file": task["out"], "rows": write_parquet(table, schema, Path(task["out"]))}
+
+
+def words_shard(task: dict[str, Any]) -> dict[str, Any]:
+    """Digest the words of the texts of rows `start` to `stop` of a plan file."""
+    rows = read_rows(task)
+    schema = TABLES["normalized"].schema
+    table = pa.table(
+        [rows.get_column("key").to_arrow().cast(pa.string()), word_digests(read_texts(rows))], schema=schema
     )
     return {"file": task["out"], "rows": write_parquet(table, schema, Path(task["out"]))}
 

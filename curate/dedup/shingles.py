@@ -102,7 +102,7 @@ def _multibyte(data: U8, at: int, stop: int, table: U32) -> tuple[int, np.uint32
 
 
 @kernel
-def _words(data: U8, start: int, stop: int, table: U32, seed: np.uint64, out: U64) -> int:
+def words_of(data: U8, start: int, stop: int, table: U32, seed: np.uint64, out: U64) -> int:
     """Hashes of the words of one text into `out`; returns how many."""
     separator, digit, dropped = np.uint32(SEPARATOR), np.uint32(DIGIT), np.uint32(DROPPED)
     count = 0
@@ -138,7 +138,7 @@ def _words(data: U8, start: int, stop: int, table: U32, seed: np.uint64, out: U6
 
 
 @kernel
-def _text_hash(words: U64, count: int) -> np.uint64:
+def text_hash(words: U64, count: int) -> np.uint64:
     """Hash of the sequence of words; 0 for no word."""
     if count == 0:
         return np.uint64(0)
@@ -204,8 +204,8 @@ def distinct_shingles(
 
     `out` holds `words_bound` values of the text's bytes, `seen` `table_size` of that; neither need be clean.
     """
-    count = _words(data, start, stop, table, seed, out)
-    text_hash = _text_hash(out, count)
+    count = words_of(data, start, stop, table, seed, out)
+    whole = text_hash(out, count)
     count = _roll(out, count, ngram)
     size = table_size(count)
     seen[:size] = 0
@@ -214,7 +214,7 @@ def distinct_shingles(
         if insert(seen, np.uint64(size - 1), out[i]):
             out[distinct] = out[i]
             distinct += 1
-    return distinct, text_hash
+    return distinct, whole
 
 
 @kernel

@@ -7,21 +7,26 @@ so the result is a function of that alone and never of the order of arrival.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
-from curate.dedup.options import Keeper, MinhashOptions
+from curate.dedup.options import OPTIONS, REASONS, CorpusOptions, ExactOptions, MinhashOptions
+from curate.engine.alike import Alike
 from curate.engine.attribution import attribute
 from curate.engine.changes import note_changes
 from curate.engine.checks import Pinned, duplicate_checks, table_checks
+from curate.engine.copies import compared_values, exact_copies
 from curate.engine.judge import reasons_of
+from curate.engine.keepers import keeper_rank
 from curate.engine.near import NearDuplicates
-from curate.engine.plan import PlannedStep
+from curate.engine.plan import PlannedStep, PlannedTable
 from curate.engine.session import Session, verdict_digest
 from curate.engine.standing import standing
 from curate.lake.runs import Head
 from schemas.report import TableReport
+from schemas.tables import TABLES
 
 
 def make_deduplicated(session: Session, name: str) -> Head:
@@ -32,7 +37,7 @@ def make_deduplicated(session: Session, name: str) -> Head:
     fingerprints: dict[str, str] = {}
     verdicts, report = deduplicated_verdicts(session, base, name, rows, fingerprints)
     attribute(report, session.plan, session.plan.table(name), rows, verdicts)
-    stored = session.lake.state(session.name, f"verdicts/{name}")
+    stored = session.lake.state(session.name, f"verdicts/{name}", TABLES["verdicts/deduplicated"].schema)
     pin = base.pins.get(session.key(f"verdicts/{name}"))
     note_changes(report, stored, pin, verdicts)
     version, written = stored.replace_rows(verdicts, pin, "id")
@@ -70,86 +75,91 @@ def deduplicated_verdicts(
     """
     table, report, count = session.plan.table(name), TableReport(table=name), len(rows)
     found = {} if fingerprints is None else fingerprints
-    keeper, similarity, dropped_by = np.arange(count), np.zeros(count), np.full(count, -1)
+    before = _kept_before(session, base, table)
+    told, dropped_by = Alike.copies(np.arange(count)), np.full(count, -1)
     for number, step in enumerate(table.steps):
+        assert isinstance(step.options, CorpusOptions)
         began = time.perf_counter()
         alive = np.flatnonzero(dropped_by < 0)
-        standing_rows = rows[alive]
-        rank = keeper_rank(standing_rows, step.options.keeper, list(session.plan.recipe.sources))  # type: ignore[attr-defined]
-        if isinstance(step.options, MinhashOptions):
-            near = NearDuplicates(session, base, name, step.options, report, found, dry)
-            stands_for, alike = near.find(standing_rows, rank)
-        else:
-            stands_for, alike = exact_copies(standing_rows, rank)
-        gone = np.flatnonzero(stands_for != np.arange(len(alive)))
-        keeper[alive[gone]], similarity[alive[gone]] = alive[stands_for[gone]], alike[gone]
+        reach = rows[alive]
+        rank = keeper_rank(reach, step.options, session.plan.recipe.sources, before)
+        alike = _alike(session, base, name, step.options, reach, rank, found, report, dry=dry)
+        gone = np.flatnonzero(alike.keeper != np.arange(len(alive)))
+        told.keeper[alive[gone]] = alive[alike.keeper[gone]]
+        for column in ("similarity", "estimate", "band"):
+            getattr(told, column)[alive[gone]] = getattr(alike, column)[gone]
         dropped_by[alive[gone]] = number
         report.step_seconds[step.name] = time.perf_counter() - began
-    keeper, similarity = _follow(keeper, similarity)
-    verdicts = _verdicts(rows, table.steps, keeper, similarity, dropped_by)
+    verdicts = _verdicts(rows, table.steps, _followed(told), dropped_by)
     report.reasons = reasons_of(verdicts, table, {})
     report.rows, report.kept = count, int(verdicts.get_column("kept").sum())
     return verdicts, report
 
 
-def keeper_rank(rows: pl.DataFrame, keeper: Keeper, sources: list[str]) -> np.ndarray:
-    """(n,) place of each document in the order of preference, 0 first.
+def _alike(
+    session: Session,
+    base: Head,
+    name: str,
+    options: CorpusOptions,
+    rows: pl.DataFrame,
+    rank: np.ndarray,
+    fingerprints: dict[str, str],
+    report: TableReport,
+    *,
+    dry: bool,
+) -> Alike:
+    """What one step finds among the documents that reach it."""
+    if isinstance(options, MinhashOptions):
+        return NearDuplicates(session, base, name, options, report, fingerprints, dry).find(rows, rank)
+    assert isinstance(options, ExactOptions)
+    values = compared_values(session, base, name, options, rows, fingerprints, report, dry=dry)
+    return exact_copies(rows, rank, options, values)
 
-    `first`: source order in the recipe, then URL or path, then id; `newest` puts the document's own date
-    before that (no date comes last). Never the time of a fetch or the order of arrival.
-    """
-    order = {name: number for number, name in enumerate(sources)}
-    frame = rows.select(
-        "date",
-        "place",
-        "id",
-        source=pl.col("source").replace_strict(order, return_dtype=pl.Int32),
-        row=pl.int_range(pl.len()),
+
+def _kept_before(session: Session, base: Head, table: PlannedTable) -> pl.Series:
+    """Ids that the version before kept; none are asked for without a step that wants them."""
+    stable = any(
+        isinstance(step.options, CorpusOptions) and step.options.keeper == "stable" for step in table.steps
     )
-    by = ["source", "place", "id"]
-    newest = (
-        frame.sort(["date", *by], descending=[True, False, False, False])
-        if keeper == "newest"
-        else frame.sort(by)
-    )
-    rank = np.empty(len(rows), dtype=np.int64)
-    rank[newest.get_column("row").to_numpy()] = np.arange(len(rows))
-    return rank
+    if not stable or session.key(f"verdicts/{table.name}") not in base.pins:
+        return pl.Series("id", [], pl.String)
+    kept = session.lake.read(session.name, f"verdicts/{table.name}", base).filter("kept").select("id")
+    return kept.collect().get_column("id")
 
 
-def exact_copies(rows: pl.DataFrame, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row that stands for each row (itself if kept), and similarity: the first in rank of equal texts."""
-    frame = rows.select("text_digest", row=pl.int_range(pl.len())).with_columns(rank=pl.Series(rank))
-    first = frame.select(pl.col("row").sort_by("rank").first().over("text_digest")).to_series().to_numpy()
-    return first, (first != np.arange(len(rows))).astype(np.float64)
-
-
-def _follow(keeper: np.ndarray, similarity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _followed(told: Alike) -> Alike:
     """Let every row name a row that is kept: a copy of what a later step dropped goes with it."""
+    keeper, similarity = told.keeper, told.similarity
     while (keeper[keeper] != keeper).any():
         moved = keeper[keeper] != keeper
         similarity = np.where(moved, np.minimum(similarity, similarity[keeper]), similarity)
         keeper = keeper[keeper]
-    return keeper, similarity
+    return replace(told, keeper=keeper, similarity=similarity)
 
 
 def _verdicts(
-    rows: pl.DataFrame,
-    steps: tuple[PlannedStep, ...],
-    keeper: np.ndarray,
-    similarity: np.ndarray,
-    dropped_by: np.ndarray,
+    rows: pl.DataFrame, steps: tuple[PlannedStep, ...], told: Alike, dropped_by: np.ndarray
 ) -> pl.DataFrame:
     """Columns of `verdicts` for rows of which `dropped_by` (number of a step, -1 while kept) are gone."""
-    reasons = [
-        "near_duplicate" if isinstance(step.options, MinhashOptions) else "duplicate" for step in steps
-    ]
     named = pl.DataFrame(
-        {"by": range(len(steps)), "step": [step.name for step in steps], "reason": reasons},
+        {
+            "by": range(len(steps)),
+            "step": [step.name for step in steps],
+            "reason": [_reason(step) for step in steps],
+        },
         schema={"by": pl.Int64, "step": pl.String, "reason": pl.String},
     )
+    stands_for = np.bincount(told.keeper, minlength=len(rows)) if len(rows) else np.zeros(0, np.int64)
     frame = pl.DataFrame(
-        {"by": dropped_by, "similarity": similarity, "keeper": rows.get_column("id").gather(keeper)}
+        {
+            "by": dropped_by,
+            "similarity": told.similarity,
+            "estimate": told.estimate,
+            "band": told.band,
+            "keeper": rows.get_column("id").gather(told.keeper),
+            "stands_for": stands_for.astype(np.int32),
+            "weight": np.where(dropped_by < 0, _weights(steps, stands_for), 0.0),
+        }
     )
     kept = pl.col("by") < 0
     return (
@@ -167,5 +177,20 @@ def _verdicts(
             message=pl.lit(""),
             duplicate_of=pl.when(kept).then(pl.lit("")).otherwise("keeper"),
             similarity=pl.col("similarity"),
+            estimate=pl.col("estimate"),
+            band=pl.col("band"),
+            stands_for=pl.col("stands_for"),
+            weight=pl.col("weight"),
         )
     )
+
+
+def _reason(step: PlannedStep) -> str:
+    return next(REASONS[name] for name, model in OPTIONS.items() if type(step.options) is model)
+
+
+def _weights(steps: tuple[PlannedStep, ...], stands_for: np.ndarray) -> np.ndarray:
+    """Of the last step that has a table of weights; 1 without one."""
+    tables = [step.options.weight_table for step in steps if isinstance(step.options, CorpusOptions)]
+    given = [table for table in tables if len(table.least)]
+    return given[-1].of(stands_for) if given else np.ones(len(stands_for))

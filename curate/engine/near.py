@@ -14,12 +14,15 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from curate.dedup.bands import bands, probability
+from curate.dedup.bands import probability
 from curate.dedup.candidates import candidates, least_slots
+from curate.dedup.components import collisions, components
 from curate.dedup.leaders import leaders
 from curate.dedup.nearest import nearest
 from curate.dedup.options import MinhashOptions
 from curate.dedup.sketch import EMPTY, estimates
+from curate.engine.alike import Alike, by_group
+from curate.engine.keepers import is_fixed
 from curate.engine.session import Session
 from curate.engine.shard import MAX_ROWS, plan_shards, write_plan
 from curate.engine.standing import locate
@@ -29,6 +32,7 @@ from curate.lake.runs import Head
 from schemas.report import TableReport
 
 _PAIRS_AT_ONCE = 1_000_000  # few shards: the second texts of pairs lie anywhere, and each shard reads its own
+_COMPARED_AT_ONCE = 100_000
 SKETCH_VERSION = 1  # goes up when sketches or shingles of the same text change
 
 
@@ -44,24 +48,64 @@ class NearDuplicates:
     fingerprints: dict[str, str]
     dry: bool
 
-    def find(self, rows: pl.DataFrame, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Row that stands for each row (itself if kept), and exact similarity to it."""
-        threshold, slots_count = self.options.threshold, self.options.slots
+    def find(self, rows: pl.DataFrame, rank: np.ndarray) -> Alike:
+        """Which row stands for each, and how alike they are; groups of `within` are compared each by itself."""
         slots, shingles = self._sketches(rows)
-        b, r = bands(threshold, slots_count, self.options.recall)
-        found = candidates(slots, shingles, rank, threshold=threshold, bands=b, rows=r)
-        similarity = self._verified(rows, found.pairs, slots)
+        fixed = rows.select(is_fixed(self.options)).to_series().to_numpy()
+        keeper, similarity = np.arange(len(rows)), np.zeros(len(rows))
+        found, unresolved = [np.empty((0, 2), np.int64)], np.zeros(len(rows), np.int32)
+        for group in by_group(rows, self.options.within):
+            pairs, left = self._candidates(slots[group], shingles[group], rank[group])
+            found.append(group[pairs])
+            unresolved[group] = left
+        pairs = np.concatenate(found)
+        self._report_candidates(len(pairs), unresolved)
+        if self.options.verify:
+            similarity = self._verified(rows, pairs, slots)
+            keeper, alike = leaders(rank, pairs, similarity, self.options.threshold, fixed)
+        else:
+            keeper = np.where(fixed, np.arange(len(rows)), components(rank, pairs))
+            alike = estimates(slots, np.stack([np.arange(len(rows)), keeper], axis=1))
+        return self._told(slots, keeper, alike)
+
+    def _candidates(
+        self, slots: np.ndarray, shingles: np.ndarray, rank: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs to compare, and bands in which each row is left over in a giant bucket."""
+        b, r = self.options.band_shape
+        if not self.options.verify:
+            return collisions(slots, rank, bands=b, rows=r), np.zeros(len(slots), np.int32)
+        found = candidates(slots, shingles, rank, threshold=self.options.threshold, bands=b, rows=r)
+        return found.pairs, found.unresolved
+
+    def _report_candidates(self, count: int, left: np.ndarray) -> None:
+        b, r = self.options.band_shape
         # A document that was left over in a few bands is found by the others.
-        likely = probability(threshold, 1, r)
-        looked_for = 1 - (1 - likely) ** (b - found.unresolved)
-        unresolved = int((looked_for < self.options.recall).sum()) if found.unresolved.any() else 0
-        self.report.counts.update(
-            bands=b, rows_per_band=r, candidates=len(found.pairs), unresolved=unresolved
-        )
+        looked_for = 1 - (1 - probability(self.options.threshold, 1, r)) ** (b - left)
+        unresolved = int((looked_for < self.options.recall).sum()) if left.any() else 0
+        self.report.counts.update(bands=b, rows_per_band=r, candidates=count, unresolved=unresolved)
         if unresolved:
             stand = "document stands" if unresolved == 1 else "documents stand"
             self.report.notes.append(f"{unresolved:,} {stand} in buckets too large to compare fully.")
-        return leaders(rank, found.pairs, similarity, threshold)
+
+    def _told(self, slots: np.ndarray, keeper: np.ndarray, alike: np.ndarray) -> Alike:
+        """With what the sketches say of each document that goes and the one that stands for it."""
+        b, r = self.options.band_shape
+        gone = np.flatnonzero(keeper != np.arange(len(keeper)))
+        pairs = np.stack([gone, keeper[gone]], axis=1)
+        estimate, band = np.zeros(len(keeper)), np.full(len(keeper), -1, np.int32)
+        estimate[gone] = estimates(slots, pairs)
+        for start in range(0, len(gone), _COMPARED_AT_ONCE):
+            part = pairs[start : start + _COMPARED_AT_ONCE]
+            same = (
+                (slots[part[:, 0], : b * r] == slots[part[:, 1], : b * r])
+                .reshape(len(part), b, r)
+                .all(axis=2)
+            )
+            band[part[:, 0]] = np.where(same.any(axis=1), same.argmax(axis=1), -1)
+        similarity = np.zeros(len(keeper))
+        similarity[gone] = alike[gone]
+        return Alike(keeper, similarity, estimate, band)
 
     def of_sample(self, rows: pl.DataFrame, count: int) -> np.ndarray:
         """Exact similarity of up to `count` rows, drawn by hash, to the row that each is nearest to; (m,).

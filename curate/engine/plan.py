@@ -16,6 +16,8 @@ import polars as pl
 import pyarrow as pa
 from pydantic import ValidationError
 
+from curate.dedup.options import CorpusOptions
+from curate.engine.keepers import check_corpus_options
 from curate.engine.rules import Rule, read_rule
 from curate.engine.stage import BESIDE_RECIPE, Options, Stage, find_stage, stage_names
 from curate.lake.digest import digest_json
@@ -199,6 +201,8 @@ def _planned(recipe: Recipe, table: str, step: Step, plan: Plan, before: tuple[S
     model, stage = _stage(table, step, where)
     options = read_options(recipe, model, step.options, where)
     schema = _rule_schema(plan, table, step, stage, before)
+    if isinstance(options, CorpusOptions):
+        check_corpus_options(options, schema, recipe.sources, where)
     return PlannedStep(
         step.name,
         stage,

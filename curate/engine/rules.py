@@ -176,6 +176,24 @@ def parse_rule(sql: str, schema: pl.Schema | dict[str, pl.DataType]) -> pl.Expr:
 
 def read_rule(sql: str, schema: pl.Schema | dict[str, pl.DataType]) -> Rule:
     """Like `parse_rule`, with the columns and limits that the rule names."""
+    expr, tree = _checked(sql, schema)
+    _try_sample(expr, pl.Schema(schema), sql, truth=True)
+    return Rule(sql, expr, frozenset(_columns(tree)), tuple(_limits(tree)))
+
+
+def read_value(sql: str, schema: pl.Schema | dict[str, pl.DataType]) -> pl.Expr:
+    """An expression with the grammar of rules that gives a number or a text, not a truth, for each document.
+
+    Raises:
+        RuleError: as `parse_rule`, but for the type.
+    """
+    expr, _ = _checked(sql, schema)
+    _try_sample(expr, pl.Schema(schema), sql, truth=False)
+    return expr
+
+
+def _checked(sql: str, schema: pl.Schema | dict[str, pl.DataType]) -> tuple[pl.Expr, Any]:
+    """The expression and its parsed form, which holds nothing foreign and no unknown column."""
     if len(sql) > MAX_CHARACTERS or len(re.findall(r"\b(?:and|or)\b", sql, re.IGNORECASE)) > MAX_NODES:
         raise RuleError(
             f"The rule has {len(sql):,} characters; at most {MAX_CHARACTERS:,} and {MAX_NODES} operations are allowed.",
@@ -189,10 +207,8 @@ def read_rule(sql: str, schema: pl.Schema | dict[str, pl.DataType]) -> Rule:
         ) from None
     tree = json.loads(expr.meta.serialize(format="json"))
     _refuse_foreign(tree, sql)
-    columns = frozenset(_columns(tree))
-    _refuse_unknown(columns, pl.Schema(schema), sql)
-    _try_sample(expr, pl.Schema(schema), sql)
-    return Rule(sql, expr, columns, tuple(_limits(tree)))
+    _refuse_unknown(frozenset(_columns(tree)), pl.Schema(schema), sql)
+    return expr, tree
 
 
 def _first_line(error: BaseException) -> str:
@@ -297,8 +313,8 @@ def _refuse_unknown(columns: frozenset[str], schema: pl.Schema, sql: str) -> Non
         )
 
 
-def _try_sample(expr: pl.Expr, schema: pl.Schema, sql: str) -> None:
-    """Run on zeros and empty texts: finds type errors, other results than Boolean, and NULLs."""
+def _try_sample(expr: pl.Expr, schema: pl.Schema, sql: str, *, truth: bool) -> None:
+    """Run on zeros and empty texts: finds type errors, results that are (no) truth values, and NULLs."""
     frame = pl.DataFrame({name: [_zero(kind)] for name, kind in schema.items()}, schema=schema)
     try:
         result = frame.select(pl.lit(1).alias("_row"), expr.alias("rule")).get_column("rule")
@@ -307,10 +323,15 @@ def _try_sample(expr: pl.Expr, schema: pl.Schema, sql: str) -> None:
             f"The rule {sql!r} cannot be judged: {_first_line(error)}",
             hint="Compare numbers with numbers and texts with 'texts'.",
         ) from None
-    if result.dtype != pl.Boolean:
+    if truth and result.dtype != pl.Boolean:
         raise RuleError(
             f"The rule {sql!r} gives {result.dtype}, not true or false.",
             hint="Write a comparison, such as words < 50.",
+        )
+    if not truth and not (result.dtype.is_numeric() or result.dtype == pl.String):
+        raise RuleError(
+            f"The expression {sql!r} gives {result.dtype}, not a number or a text.",
+            hint="Name a measurement or a column, such as gopher_quality.words.",
         )
     if result.null_count():
         raise RuleError(

@@ -1,0 +1,37 @@
+"""What a step that compares documents found: which one stands for each, and how alike they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Of n documents, in their order."""
+
+    keeper: np.ndarray
+    """(n,) row that stands for each; itself if it is kept."""
+    similarity: np.ndarray
+    """(n,) float64, exact, to that row; 0 if kept."""
+    estimate: np.ndarray
+    """(n,) float64, what the sketches said; 0 if kept or not compared by sketch."""
+    band: np.ndarray
+    """(n,) int32, first band of the sketch in which both are equal; -1 if there is none."""
+
+    @classmethod
+    def copies(cls, keeper: np.ndarray) -> Alike:
+        """Where what is alike is equal."""
+        gone = keeper != np.arange(len(keeper))
+        return cls(keeper, gone.astype(np.float64), np.zeros(len(keeper)), np.full(len(keeper), -1, np.int32))
+
+
+def by_group(rows: pl.DataFrame, column: str) -> list[np.ndarray]:
+    """Row numbers of each group of rows with the same value of a column or expression; all, without one."""
+    if not column:
+        return [np.arange(len(rows))]
+    numbered = rows.select(group=pl.sql_expr(column), row=pl.int_range(pl.len()))
+    groups = numbered.group_by("group", maintain_order=True).agg("row").get_column("row")
+    return [group.to_numpy() for group in groups]
