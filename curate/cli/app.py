@@ -11,7 +11,7 @@ from schemas.errors import UsageError, did_you_mean
 
 SUMMARY = "From raw pages and files to clean, versioned corpora and trusted indexes."
 GROUPS = {
-    "Start": ("init", "run", "clean", "search", "ui"),
+    "Start": ("init", "run", "clean", "dedup", "search", "ui"),
     "Look": ("plan", "why", "diff", "log", "show", "label"),
     "Give": ("export",),
     "Keep": ("check", "doctor", "lake", "index"),
@@ -22,6 +22,7 @@ COMMANDS = {
     "init": "Look at a site or at files, and write a recipe that fits.",
     "run": "Make a recipe's tables and index; only what is missing.",
     "clean": "Clean some files once, without a lake.",
+    "dedup": "Drop copies and near-duplicates of some files, once.",
     "search": "Ask the live index a question.",
     "ui": "Open a recipe and its lake in Dagster, until Ctrl-C.",
     "plan": "Show a recipe as it resolves, and what it would change.",

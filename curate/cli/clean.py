@@ -86,7 +86,7 @@ def clean(
                 report, where={}, then="-o kept.jsonl instead of -o - keeps what was dropped, and why"
             )
         else:
-            show_outcome(report, where=where, then=then)
+            show_outcome(report, where=where, then=then, lake=f"{beside}/lake")
 
 
 def read_columns(columns: tuple[str, ...]) -> dict[str, str]:

@@ -14,9 +14,9 @@ from curate.reports.summary import document_tables, sentence
 from schemas.report import RunReport
 
 
-def show_outcome(report: RunReport, *, where: dict[str, str], then: str) -> None:
-    """Print what a run did; `where` names what it wrote, `then` is the next command."""
-    lines: list[RenderableType] = [Funnel(report), *warnings(report)]
+def show_outcome(report: RunReport, *, where: dict[str, str], then: str, lake: str = "") -> None:
+    """Print what a run did; `where` names what it wrote, `then` is the next command, `lake` what can be asked why."""
+    lines: list[RenderableType] = [Funnel(report), *warnings(report, lake)]
     unwell = not report.table("corpus").kept or report.blocked()
     mark = ("! ", "bold yellow") if unwell else ("✓ ", "bold green")
     lines.append(Text.assemble(mark, text(sentence(report))))
@@ -26,8 +26,8 @@ def show_outcome(report: RunReport, *, where: dict[str, str], then: str) -> None
     show(*lines)
 
 
-def warnings(report: RunReport) -> list[Text]:
-    """Notes, failed checks and failures of the tables, each in one line."""
+def warnings(report: RunReport, lake: str) -> list[Text]:
+    """Notes, failed checks and failures of the tables, each in one line; without a lake there is nobody to ask."""
     found = []
     for table in report.tables:
         found += [f"{table.table}: {note}" for note in table.notes]
@@ -36,7 +36,8 @@ def warnings(report: RunReport) -> list[Text]:
         ]
         if table.failures:
             first = table.failures[0]
-            found.append(f"{table.table}: {first.place}: {first.message} (curate why {first.id})")
+            ask = at_lake(f" (curate why {first.id}", lake) + ")" if lake else ""
+            found.append(f"{table.table}: {first.place}: {first.message}{ask}")
     return [Text.assemble(("! ", "bold yellow"), text(line, 400)) for line in found]
 
 

@@ -74,4 +74,4 @@ def _show(report: RunReport, lake: str) -> None:
     else:
         then = 'curate search "How do I ...?"' if report.live else "curate show corpus"
     where = {"report": near(report.report_path)} if report.report_path else {}
-    show_outcome(report, where=where, then=at_lake(then, lake))
+    show_outcome(report, where=where, then=at_lake(then, lake), lake=lake)

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.dedup.options import MinhashOptions
+from curate.dedup.options import NORMALIZED, TEXT, ExactOptions, MinhashOptions
+from curate.engine.keepers import is_fixed
 from curate.engine.near import NearDuplicates
 from curate.engine.plan import CORPUS_STAGES, PlannedStep, PlannedTable
 from curate.engine.session import Session
@@ -253,8 +254,9 @@ def duplicate_checks(
     kept = verdicts.scan().filter("kept").select("id", "key").collect()
     checks = []
     near = [step.options for step in table.steps if isinstance(step.options, MinhashOptions)]
-    if len(near) < len(table.steps):
-        again = len(kept) - kept.get_column("key").n_unique()
+    exact = [step.options for step in table.steps if isinstance(step.options, ExactOptions)]
+    if any(options.by in (TEXT, NORMALIZED) for options in exact):
+        again = _copies(rows.join(kept, on="id", how="semi"), exact)
         message = f"{plural(again, 'document')} kept with the text of another one that is kept."
         checks.append(judged("no_exact_duplicate", not again, {"kept": len(kept), "copies": again}, message))
     if near:
@@ -268,6 +270,25 @@ def duplicate_checks(
             return [*checks, last]
         checks.append(_no_near_duplicate(session, base, report, near, rows.join(kept, on="id", how="semi")))
     return checks
+
+
+def _copies(kept: pl.DataFrame, steps: list[ExactOptions]) -> int:
+    """Documents kept with the text of another one, which some step compares with it and may drop."""
+    found = []
+    for options in steps:
+        if options.by in (TEXT, NORMALIZED):
+            within = pl.sql_expr(options.within) if options.within else pl.lit(0)
+            texts = kept.select("text_digest", within=within, fixed=is_fixed(options))
+            groups = texts.group_by("text_digest", "within").agg(
+                free=(~pl.col("fixed")).sum(), fixed=pl.col("fixed").any()
+            )
+            again = (
+                pl.when("fixed")
+                .then("free")
+                .otherwise(pl.max_horizontal(0, pl.col("free").cast(pl.Int64) - 1))
+            )
+            found.append(int(groups.select(again.sum()).item() or 0))
+    return max(found, default=0)
 
 
 def _no_near_duplicate(

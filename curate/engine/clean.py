@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,10 +74,32 @@ def clean(
     Raises:
         CurateError: what went wrong, and what to do.
     """
+    return clean_by(
+        lambda inputs: _recipe(inputs, recipe, columns or {}, overrides or {}),
+        files, out, shard_size=shard_size, strict=strict, limit=limit, workers=workers, progress=progress,
+    )  # fmt: skip
+
+
+def clean_by(
+    make_recipe: Callable[[list[str]], Recipe],
+    files: Sequence[str | Path],
+    out: str | Path,
+    *,
+    written: Sequence[str] = (SOURCE,),
+    shard_size: str = "",
+    strict: bool = False,
+    limit: int = 0,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> RunReport:
+    """`clean` by a recipe that is made of the files, as they are named.
+
+    What was dropped is written out for the sources in `written`.
+    """
     output = check_output(out, read_size(shard_size))
     with _beside(output) as beside:
         inputs = [_input(file, beside) for file in files]
-        plan = make_plan(_recipe(inputs, recipe, columns or {}, overrides or {}))
+        plan = make_plan(make_recipe(inputs))
         _refuse_own_output(plan, output)
 
         def write(session: Session) -> None:
@@ -85,7 +107,7 @@ def clean(
             shape = Shape(session, head)
             write_rows(output, shape.types, shape.batches())
             if not output.stdout:
-                _write_dropped(session, head, beside / "dropped.parquet")
+                _write_dropped(session, head, written, beside / "dropped.parquet")
                 _write_measurements(session, head, beside / "measurements.parquet")
 
         report = run_tables(
@@ -180,8 +202,8 @@ def _recipe(files: list[str], recipe: str, columns: Mapping[str, str], overrides
     return build_recipe(documents, {**overrides, "index": False})
 
 
-def _write_dropped(session: Session, head: Head, out: Path) -> None:
-    """Dropped documents with their text as read, the table, step and reason."""
+def _write_dropped(session: Session, head: Head, written: Sequence[str], out: Path) -> None:
+    """Dropped documents of some sources with their text as read, the table, step and reason."""
     parts = []
     for table in session.plan.tables:
         verdicts = session.lake.read(NAME, f"verdicts/{table.name}", head).filter(~pl.col("kept"))
@@ -197,7 +219,8 @@ def _write_dropped(session: Session, head: Head, out: Path) -> None:
                 "similarity",
             )
         )
-    places = session.lake.read(NAME, "verdicts/documents", head).select("id", "place", document_key="key")
+    places = session.lake.read(NAME, "verdicts/documents", head).filter(pl.col("source").is_in(list(written)))
+    places = places.select("id", "place", document_key="key")
     dropped = in_input_order(pl.concat(parts).join(places, on="id").collect())
     content = session.lake.content("documents", head.fingerprints[f"{NAME}/documents"])
     located = dropped.join(

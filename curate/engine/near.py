@@ -110,12 +110,18 @@ class NearDuplicates:
     def of_sample(self, rows: pl.DataFrame, count: int) -> np.ndarray:
         """Exact similarity of up to `count` rows, drawn by hash, to the row that each is nearest to; (m,).
 
-        Every row is looked at, where `find` looks at those with an equal band. A row that nothing is like is left out.
+        Every row is looked at, where `find` looks at those with an equal band. A row that nothing is like is left out,
+        and so is one that the step would never drop or compare with that other.
         """
         content = self._content("signatures", self.options.sketch_options.model_dump())
         slots, shingles = self._stored(content, rows)
-        drawn = rows.get_column("text_digest").arg_sort().head(count).to_numpy().astype(np.int64)
-        pairs = nearest(slots, shingles, drawn, self.options.threshold)
+        free = np.flatnonzero(~rows.select(is_fixed(self.options)).to_series().to_numpy())
+        drawn = free[rows.get_column("text_digest").gather(free).arg_sort().head(count).to_numpy()]
+        pairs = nearest(slots, shingles, drawn.astype(np.int64), self.options.threshold)
+        group = np.zeros(len(rows), np.int64)
+        for number, members in enumerate(by_group(rows, self.options.within)):
+            group[members] = number
+        pairs = pairs[group[pairs[:, 0]] == group[pairs[:, 1]]]
         least = least_slots(self.options.threshold, self.options.slots) / self.options.slots
         return self._verified(rows, pairs[estimates(slots, pairs) >= least], slots)
 

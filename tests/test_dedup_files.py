@@ -1,0 +1,124 @@
+"""`curate dedup`: files or lakes in, what is new out."""
+
+import json
+
+import polars as pl
+import pytest
+
+from curate.engine.dedup_files import dedup
+from schemas.errors import CurateError, RecipeError, UsageError
+from tests.lakes import make_recipe, run, text, write_jsonl
+
+OLD = [{"body": text(n, 90), "n": n} for n in range(6)]
+# Like 4 and 5 of OLD, three of their own, and one that is like the last of these.
+NEW = [{"body": text(n, 90) + " More words.", "n": 100 + n} for n in range(4, 9)]
+NEW.append({"body": text(8, 90), "n": 200})
+BODY = {"text": "body"}
+
+
+@pytest.fixture
+def sides(tmp_path):
+    write_jsonl(tmp_path / "old.jsonl", OLD)
+    write_jsonl(tmp_path / "new.jsonl", NEW)
+    return tmp_path
+
+
+def rows(file):
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def numbers(file):
+    return [row["n"] for row in rows(file)]
+
+
+@pytest.mark.parametrize(
+    ("drop", "left"),
+    [
+        ("new", [106, 107, 108]),
+        ("old", [0, 1, 2, 3]),
+        ("both", [106, 107, 108, 0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_a_side_is_compared_with_another_and_dropped_from(sides, drop, left):
+    report = dedup(
+        [sides / "new.jsonl"], sides / "out.jsonl", against=[sides / "old.jsonl"], drop=drop, columns=BODY, workers=1
+    )  # fmt: skip
+    assert numbers(sides / "out.jsonl") == left
+    assert report.table("corpus").kept == len(left)
+    assert all(check.passed for table in report.tables for check in table.checks)
+    originals = {row["n"]: row for row in OLD + NEW}
+    assert rows(sides / "out.jsonl") == [originals[n] for n in left]
+
+
+def test_what_was_dropped_names_what_stands_for_it(sides):
+    dedup([sides / "new.jsonl"], sides / "out.jsonl", against=[sides / "old.jsonl"], columns=BODY, workers=1)
+    dropped = pl.read_parquet(sides / "out.jsonl.curate" / "dropped.parquet")
+    assert [place.rpartition("/")[2] for place in dropped.get_column("place")] == [
+        "new.jsonl#1", "new.jsonl#2", "new.jsonl#6",
+    ]  # fmt: skip
+    assert set(dropped.get_column("reason")) == {"near_duplicate"}
+    assert dropped.get_column("similarity").min() > 0.9
+    assert "" not in set(dropped.get_column("duplicate_of"))
+
+
+def test_one_side_alone_keeps_the_first_of_what_is_alike(sides):
+    dedup([sides / "old.jsonl", sides / "new.jsonl"], sides / "out.jsonl", columns=BODY, workers=1)
+    assert sorted(numbers(sides / "out.jsonl")) == [
+        0,
+        1,
+        2,
+        3,
+        104,
+        105,
+        106,
+        107,
+        108,
+    ]  # new.jsonl comes first
+    longest = {"keeper": "longest"}
+    dedup([sides / "new.jsonl"], sides / "long.jsonl", options=longest, columns=BODY, workers=1)
+    assert 108 in numbers(sides / "long.jsonl")
+
+
+def test_lakes_are_compared_like_files(sides):
+    run(make_recipe(sides / "made", count=8))
+    lake = sides / "made" / "lake"
+    texts = pl.read_delta(str(lake / "harbour" / "corpus")).get_column("text").to_list()
+    copies = [{"body": one, "n": n} for n, one in enumerate(texts)]
+    write_jsonl(sides / "copies.jsonl", [*copies, {"body": text(77, 90), "n": 77}])
+    old = [lake, sides / "old.jsonl"]
+    dedup(
+        [sides / "copies.jsonl", sides / "new.jsonl"], sides / "a.jsonl", against=old, columns=BODY, workers=1
+    )
+    assert sorted(numbers(sides / "a.jsonl")) == [77, 106, 107, 108]
+    dedup([lake], sides / "none.parquet", against=[lake / "harbour"], workers=1)
+    assert pl.read_parquet(sides / "none.parquet").is_empty()
+    dedup([lake], sides / "whole.parquet", workers=1)
+    assert sorted(pl.read_parquet(sides / "whole.parquet").get_column("text")) == sorted(texts)
+    with pytest.raises(UsageError, match="one result"):
+        dedup([lake, sides / "new.jsonl"], sides / "b.jsonl", workers=1)
+
+
+@pytest.mark.parametrize(("given", "left"), [([], 0), ([1] * 50, 1), (list(range(50)), 50)])
+def test_an_empty_an_equal_and_a_distinct_corpus(tmp_path, given, left):
+    write_jsonl(tmp_path / "in.jsonl", [{"text": text(seed)} for seed in given])
+    dedup([tmp_path / "in.jsonl"], tmp_path / "out.jsonl", workers=1)
+    assert len(rows(tmp_path / "out.jsonl")) == left
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "kind"),
+    [
+        ({"options": {"threshold": 1.5}}, "threshold = 1.5", RecipeError),
+        ({"options": {"threshold": -0.1}}, "threshold = -0.1", RecipeError),
+        ({"options": {"bands": 40, "rows": 8}}, "320 slots", RecipeError),
+        ({"options": {"within": "dump"}}, "dump", RecipeError),
+        ({"drop": "old"}, "one side", UsageError),
+        ({"columns": {"text": "txt"}}, "txt", CurateError),
+        ({"against": ["nowhere.jsonl"]}, "nowhere.jsonl", CurateError),
+    ],
+)
+def test_wrong_use_is_told_before_anything_is_written(sides, wrong, error, kind):
+    with pytest.raises(kind, match=error) as told:
+        dedup([sides / "new.jsonl"], sides / "out.jsonl", workers=1, **{"columns": BODY, **wrong})
+    assert told.value.hint
+    assert not (sides / "out.jsonl").exists()
