@@ -81,6 +81,13 @@ CHECKS: Mapping[str, KnownCheck] = {
         ("deduplicated",),
         "of 200 documents kept, drawn by hash, none is as like another one kept as the threshold of `minhash`; with such a step",
     ),
+    "dedup_recall": KnownCheck(
+        "warning",
+        ("deduplicated",),
+        "`minhash` finds as many near-duplicates as its bands promise: pairs planted at a known similarity, and those of a "
+        "sample that was compared exactly with all; and of a sample that it dropped each is as like its keeper as the "
+        "threshold. With such a step, and `error_sample` not 0",
+    ),
     "no_personal_data": KnownCheck(
         "blocking",
         ("corpus",),

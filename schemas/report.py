@@ -74,6 +74,37 @@ class Failure(BaseModel):
     message: str
 
 
+class Recall(BaseModel):
+    """Of pairs that are alike, how many a step that compares documents finds; the interval is at 95 %."""
+
+    length: str  # words of the texts, as "20 to 100"; empty: all
+    similarity: float  # least exact similarity of the pairs
+    to: float  # up to this one, or about 0.025 above the least for planted pairs
+    pairs: int
+    theory: float  # what the curve of the bands promises
+    found: float
+    low: float
+    high: float
+
+
+class NearError(BaseModel):
+    """How many near-duplicates a `minhash` step misses, measured on the corpus itself."""
+
+    step: str
+    made_from: str  # digest of the options that count
+    documents: int  # that reached the step when it was measured
+    threshold: float
+    bands: int
+    rows: int
+    wanted: float  # recall at the threshold
+    curve: list[tuple[float, float]]  # similarity, probability to be compared
+    planted: list[Recall]  # texts of the corpus, changed until the exact similarity is known
+    anchors: int  # documents that were compared exactly with all others
+    real: list[Recall]  # pairs of those: found, or one of both is gone
+    looked_again: int  # documents that were dropped, compared with their keeper in plain Python
+    wrong: int  # of them below the threshold
+
+
 class TableReport(BaseModel):
     """One table of one run."""
 
@@ -89,6 +120,7 @@ class TableReport(BaseModel):
     histograms: list[Histogram] = []
     fail_together: list[FailTogether] = []  # the most frequent first
     drop_rates: list[DropRate] = []  # by column, the largest group first
+    near_errors: list[NearError] = []  # one for each `minhash` step
     languages: dict[str, int] = {}
     failures: list[Failure] = []  # at most 20, as a sample
     arrived: int = 0  # not there in the version before

@@ -254,10 +254,26 @@ _TABLES = (
         (
             *_VERDICT,
             *_columns(
-                ("estimate", pa.float64(), "what the sketches said of the similarity; 0 if none were compared"),
-                ("band", pa.int32(), "first band of the sketches in which both are equal; -1 if there is none"),
-                ("stands_for", pa.int32(), "documents that a kept one stands for, itself included; 0 if dropped"),
-                ("weight", pa.float64(), "how often to read it in training: `weights` of the step; 0 if dropped"),
+                (
+                    "estimate",
+                    pa.float64(),
+                    "what the sketches said of the similarity; 0 if none were compared",
+                ),
+                (
+                    "band",
+                    pa.int32(),
+                    "first band of the sketches in which both are equal; -1 if there is none",
+                ),
+                (
+                    "stands_for",
+                    pa.int32(),
+                    "documents that a kept one stands for, itself included; 0 if dropped",
+                ),
+                (
+                    "weight",
+                    pa.float64(),
+                    "how often to read it in training: `weights` of the step; 0 if dropped",
+                ),
             ),
         ),
     ),

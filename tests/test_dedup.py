@@ -15,7 +15,7 @@ import curate.dedup.normalize
 from curate.dedup import warm
 from curate.dedup.bands import bands, probability
 from curate.dedup.candidates import candidates, least_slots
-from curate.dedup.interchange import minhash_values, to_datasketch
+from curate.dedup.compatible import minhash_values, to_datasketch
 from curate.dedup.leaders import leaders
 from curate.dedup.shingles import ShingleOptions, shingle_sets
 from curate.dedup.sketch import EMPTY, SketchOptions, estimates, sketch
@@ -444,7 +444,7 @@ def test_an_lsh_index_of_datasketch_takes_our_sketches():
 def test_without_datasketch_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasketch", None)
     with pytest.raises(MissingExtraError, match="datasketch") as caught:
-        minhash_values(column(["a"]), OPTIONS)
+        to_datasketch(minhash_values(column(["a"]), OPTIONS)[0])
     assert ".[datasketch]" in caught.value.hint
 
 

@@ -122,3 +122,20 @@ def test_wrong_use_is_told_before_anything_is_written(sides, wrong, error, kind)
         dedup([sides / "new.jsonl"], sides / "out.jsonl", workers=1, **{"columns": BODY, **wrong})
     assert told.value.hint
     assert not (sides / "out.jsonl").exists()
+
+
+def test_explain_shows_the_curves_and_needs_no_files(capsys):
+    from curate.cli import main
+
+    assert main(["dedup", "--explain", "--threshold", "0.7", "--json"]) == 0
+    curves = json.loads(capsys.readouterr().out)
+    assert curves["fineweb"]["probability"][-5] == 0.9235
+    mine = dict(
+        zip(curves["these options"]["similarity"], curves["these options"]["probability"], strict=True)
+    )
+    assert mine[0.7] >= 0.995
+    assert main(["dedup", "--explain", "--preset", "fineweb"]) == 0
+    assert "14 x 8" in capsys.readouterr().out
+    assert main(["dedup", "--explain", "--preset", "fine"]) == 2
+    assert "fineweb" in capsys.readouterr().err
+    assert main(["dedup"]) == 2

@@ -2,15 +2,19 @@
 
 
 def warm() -> None:
-    """Compile all kernels of this package, or load them from the cache, on a few words."""
+    """Compile the kernels of this package, or load them from the cache, on a few words.
+
+    Not those that hash shingles as peers do: few need them, and SHA-1 alone takes 10 s.
+    """
     import numpy as np
     import pyarrow as pa
 
+    from curate.dedup.anchors import anchors, neighbours
     from curate.dedup.candidates import candidates
-    from curate.dedup.interchange import affine32
+    from curate.dedup.compatible import minhash_values
     from curate.dedup.leaders import leaders
     from curate.dedup.nearest import nearest
-    from curate.dedup.shingles import read_only, shingle_sets
+    from curate.dedup.shingles import shingle_sets
     from curate.dedup.sketch import SketchOptions, estimates, sketch
     from curate.dedup.verify import similarities
 
@@ -22,6 +26,6 @@ def warm() -> None:
     estimates(sketches.slots, pairs)
     nearest(sketches.slots, sketches.shingles, np.arange(2), 0.8)
     leaders(rank, pairs, similarities(texts, pairs, options), 0.8)
-    sets = shingle_sets(texts, options)
-    ones = read_only([1], np.uint32)
-    affine32(read_only(sets.values, np.uint64), read_only(sets.offsets, np.int64), ones, ones)
+    shingle_sets(texts, options)
+    neighbours(anchors(texts, options), texts, 0.8)
+    minhash_values(texts, options, permutations=4)

@@ -4,7 +4,8 @@ A text is seen as words: runs of letters and digits, case-folded and without dia
 separates. Scripts that write without spaces (Han, kana, Thai, Lao, Myanmar, Khmer) give one word per
 character. Marks (Mn, Me) and invisible characters (Cf: soft hyphen, zero-width joiners) vanish; vowel
 signs with a width (Mc) are letters. The order is datatrove's `simplify_text`, except that digits are kept
-and that every symbol separates.
+and that every symbol separates. Two other normalizations are those of projects whose figures are to be met:
+`lower` (RedPajama, SlimPajama: lower case, ASCII punctuation deleted) and `none` (NeMo).
 
 Folding is one character to one: ß, æ and ligatures whose parts are several letters stay letters of their
 own, and Hangul written as jamo differs from Hangul written as syllables (NFC, which `ftfy` gives).
@@ -13,6 +14,7 @@ own, and Hangul written as jamo differs from Hangul written as syllables (NFC, w
 from __future__ import annotations
 
 import functools
+import string
 import unicodedata
 from typing import Literal
 
@@ -20,12 +22,16 @@ import numpy as np
 import numpy.typing as npt
 
 Digits = Literal["keep", "collapse"]
+Unit = Literal["words", "characters"]
+Normalization = Literal["fold", "lower", "none"]
+VERSION = 1  # of this file: sketches are comparable when it, Unicode and all options are equal
 
 # A symbol is a folded code point, or one of these. No letter has a code point below 0x30.
 SEPARATOR = 0
 DROPPED = 1
 DIGIT = 2  # any digit when digits are collapsed: a run of them counts as one
 ALONE = 1 << 31  # flag: the character is a word by itself
+_CONTROL = 1 << 24  # for U+0000 to U+0002 where they are characters: beyond all code points
 
 TABLE_SIZE = 0x20000  # the planes where scripts live; above it stand only ideographs, marks and tags
 IDEOGRAPHS_END = 0x40000
@@ -66,7 +72,9 @@ def fold(char: str) -> str:
     return folded if digit is None else str(digit)
 
 
-def _symbol(code: int, digits: Digits) -> int:
+def _symbol(code: int, digits: Digits, normalization: Normalization, unit: Unit) -> int:
+    if normalization != "fold":
+        return _plain_symbol(chr(code), digits, normalization, unit)
     folded = fold(chr(code))
     category = unicodedata.category(folded)
     if category in ("Mn", "Me", "Cf"):
@@ -79,12 +87,28 @@ def _symbol(code: int, digits: Digits) -> int:
     return ord(folded) | (ALONE if alone else 0)
 
 
+def _plain_symbol(char: str, digits: Digits, normalization: Normalization, unit: Unit) -> int:
+    """Symbol of a character where only white space separates, and in raw characters nothing does."""
+    lower = char.lower() if normalization == "lower" and len(char.lower()) == 1 else char
+    if char.isspace() and not (normalization == "none" and unit == "characters"):
+        return SEPARATOR
+    if normalization == "lower" and char in string.punctuation:
+        return DROPPED
+    if digits == "collapse" and unicodedata.category(char) == "Nd":
+        return DIGIT
+    return ord(lower) if ord(lower) > DIGIT else _CONTROL | ord(lower)
+
+
 @functools.cache
-def fold_table(digits: Digits) -> npt.NDArray[np.uint32]:
+def fold_table(
+    digits: Digits, normalization: Normalization = "fold", unit: Unit = "words"
+) -> npt.NDArray[np.uint32]:
     """Symbol of each code point below TABLE_SIZE: 512 KiB, made once in about 0.4 s, read-only.
 
     The table, and so every sketch, is that of the Unicode version of this Python (`unicodedata`).
     """
-    table = np.fromiter((_symbol(code, digits) for code in range(TABLE_SIZE)), np.uint32, TABLE_SIZE)
+    table = np.fromiter(
+        (_symbol(code, digits, normalization, unit) for code in range(TABLE_SIZE)), np.uint32, TABLE_SIZE
+    )
     table.flags.writeable = False
     return table

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from curate.dedup.bands import bands
+from curate.dedup.presets import PRESETS
 from curate.dedup.shingles import ShingleOptions
 from curate.dedup.sketch import SketchOptions
 from curate.dedup.weights import Weights, read_weights
@@ -67,6 +68,11 @@ class ExactOptions(CorpusOptions):
 class MinhashOptions(SketchOptions, CorpusOptions):
     """`minhash`: documents whose sets of word n-grams overlap by `threshold` or more, verified exactly."""
 
+    preset: str = Field(
+        "",
+        description="published parameters, which other options given here override: `fineweb`, `fineweb-2`, `nemo`, "
+        "`refinedweb`, `redpajama`, `slimpajama`",
+    )
     threshold: float = Field(
         0.8, ge=0.3, le=1.0, description="least exact Jaccard similarity of a near-duplicate"
     )
@@ -80,6 +86,22 @@ class MinhashOptions(SketchOptions, CorpusOptions):
         description="compare candidates exactly, and drop only what is like a document that stays; `false` drops all "
         "that hangs together through equal bands, as published pipelines do, alike or not",
     )
+    error_sample: int = Field(
+        500,
+        ge=0,
+        le=100_000,
+        description="documents on which the step measures how much it misses, and whether what it drops is right; 0: none",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_preset(cls, given: Any) -> Any:
+        name = given.get("preset") if isinstance(given, dict) else ""
+        if not name:
+            return given
+        if name not in PRESETS:
+            raise ValueError(f"there is no preset {name!r}; there is {', '.join(PRESETS)}")
+        return {**PRESETS[name], **given}
 
     @model_validator(mode="after")
     def _bands_fit(self) -> Self:
@@ -108,3 +130,4 @@ class MinhashOptions(SketchOptions, CorpusOptions):
 
 OPTIONS: dict[str, type[CorpusOptions]] = {"exact": ExactOptions, "minhash": MinhashOptions}
 REASONS = {"exact": "duplicate", "minhash": "near_duplicate"}
+FINDERS = {"exact": "curate.engine.copies:find", "minhash": "curate.engine.near:find"}

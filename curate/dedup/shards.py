@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from curate.dedup.anchors import anchors, neighbours
 from curate.dedup.normalized import word_digests
 from curate.dedup.shingles import ShingleOptions
 from curate.dedup.sketch import SketchOptions, sketch
@@ -43,6 +44,17 @@ def words_shard(task: dict[str, Any]) -> dict[str, Any]:
         [rows.get_column("key").to_arrow().cast(pa.string()), word_digests(read_texts(rows))], schema=schema
     )
     return {"file": task["out"], "rows": write_parquet(table, schema, Path(task["out"]))}
+
+
+def neighbours_shard(task: dict[str, Any]) -> dict[str, Any]:
+    """Compare the texts of rows `start` to `stop` of a plan file exactly with those of another, small one."""
+    rows, few = read_rows(task), pl.read_parquet(task["anchors"])
+    drawn = anchors(read_texts(few), ShingleOptions(**task["options"]))
+    met = neighbours(drawn, read_texts(rows), task["threshold"])
+    one = few.get_column("text_digest").gather(met.get_column("anchor"))
+    two = rows.get_column("text_digest").gather(met.get_column("row"))
+    met.select("anchor", "similarity").with_columns(one=one, two=two).write_parquet(task["out"])
+    return {"file": task["out"], "rows": len(met)}
 
 
 def verify_shard(task: dict[str, Any]) -> dict[str, Any]:

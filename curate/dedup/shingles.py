@@ -4,6 +4,9 @@ A text of at least n words has the set of its word n-grams; one of fewer words h
 its words salted with their number, so that short texts match exactly or not at all; a text without a word
 has no shingle and is like no other.
 
+With `unit = "characters"` the same holds of characters: white space and other separators between two are one
+space, and with `normalization = "none"` every code point is a character.
+
 A shingle is known by its hash. Two different ones among m distinct shingles collide with probability
 m^2 / 2^65 (m = 10^6: 3e-8), which would move a similarity by 1/m. The hash is not cryptographic.
 """
@@ -26,6 +29,8 @@ from curate.dedup.normalize import (
     SEPARATOR,
     TABLE_SIZE,
     Digits,
+    Normalization,
+    Unit,
     fold_table,
 )
 from curate.engine.stage import Options
@@ -44,9 +49,18 @@ _ALONE = np.uint32(ALONE)
 
 
 class ShingleOptions(Options):
-    """What the similarity of two texts is: the Jaccard similarity of their sets of word n-grams."""
+    """What the similarity of two texts is: the Jaccard similarity of their sets of n-grams."""
 
-    ngram: int = Field(default=5, ge=1, le=64, description="words in a shingle")
+    ngram: int = Field(default=5, ge=1, le=64, description="words (or characters) in a shingle")
+    unit: Unit = Field(
+        default="words",
+        description="`characters` makes shingles of characters: with fewer than 20 in each, unrelated texts are alike",
+    )
+    normalization: Normalization = Field(
+        default="fold",
+        description="`fold` ignores case, diacritics and punctuation; `lower` ignores case and deletes ASCII "
+        "punctuation; `none` takes characters as they are",
+    )
     digits: Digits = Field(
         default="keep",
         description="`collapse` takes any run of digits for the same: pages that differ only in numbers are equal",
@@ -138,6 +152,30 @@ def words_of(data: U8, start: int, stop: int, table: U32, seed: np.uint64, out: 
 
 
 @kernel
+def _characters(data: U8, start: int, stop: int, table: U32, seed: np.uint64, out: U64) -> int:
+    """Hashes of the characters of one text into `out`; returns how many. Between two a separator is a space."""
+    separator, digit, dropped = np.uint32(SEPARATOR), np.uint32(DIGIT), np.uint32(DROPPED)
+    count = 0
+    previous = separator
+    at = start
+    while at < stop:
+        width, symbol = 1, table[data[at]]
+        if data[at] >= 0x80:
+            width, symbol = _multibyte(data, at, stop, table)
+        at += width
+        if symbol == dropped or (symbol == digit and previous == digit):
+            continue
+        if symbol != separator:
+            if previous == separator and count > 0:
+                out[count] = mix((seed ^ np.uint64(0x20)) * _WORD)
+                count += 1
+            out[count] = mix((seed ^ np.uint64(symbol & ~_ALONE)) * _WORD)
+            count += 1
+        previous = symbol
+    return count
+
+
+@kernel
 def text_hash(words: U64, count: int) -> np.uint64:
     """Hash of the sequence of words; 0 for no word."""
     if count == 0:
@@ -196,15 +234,19 @@ def distinct_shingles(
     stop: int,
     table: U32,
     ngram: int,
+    characters: bool,
     seed: np.uint64,
     out: U64,
     seen: U64,
 ) -> tuple[int, np.uint64]:
     """The distinct shingles of one text into `out`, in order of appearance; their number and the text's hash.
 
-    `out` holds `words_bound` values of the text's bytes, `seen` `table_size` of that; neither need be clean.
+    `out` holds `units_bound` values of the text's bytes, `seen` `table_size` of that; neither need be clean.
     """
-    count = words_of(data, start, stop, table, seed, out)
+    if characters:
+        count = _characters(data, start, stop, table, seed, out)
+    else:
+        count = words_of(data, start, stop, table, seed, out)
     whole = text_hash(out, count)
     count = _roll(out, count, ngram)
     size = table_size(count)
@@ -224,15 +266,25 @@ def words_bound(length: int) -> int:
 
 
 @kernel
-def _sets(data: U8, ends: I64, table: U32, ngram: int, seed: np.uint64, longest: int) -> tuple[U64, I64]:
+def units_bound(length: int, characters: bool) -> int:
+    """Most words or characters that so many bytes can hold."""
+    return length + 1 if characters else words_bound(length)
+
+
+@kernel
+def _sets(
+    data: U8, ends: I64, table: U32, ngram: int, characters: bool, seed: np.uint64, longest: int
+) -> tuple[U64, I64]:
     n = len(ends) - 1
     # Memory that is never written to is never taken: these bounds are far above what texts need.
-    values = np.empty(words_bound(ends[n] - ends[0]) + n, np.uint64)
-    seen = np.empty(table_size(words_bound(longest)), np.uint64)
+    values = np.empty(units_bound(ends[n] - ends[0], characters) + n, np.uint64)
+    seen = np.empty(table_size(units_bound(longest, characters)), np.uint64)
     offsets = np.zeros(n + 1, np.int64)
     for i in range(n):
         at = offsets[i]
-        count, _ = distinct_shingles(data, ends[i], ends[i + 1], table, ngram, seed, values[at:], seen)
+        count, _ = distinct_shingles(
+            data, ends[i], ends[i + 1], table, ngram, characters, seed, values[at:], seen
+        )
         offsets[i + 1] = at + count
     return values[: offsets[n]], offsets
 
@@ -264,6 +316,12 @@ def hash_seed(options: ShingleOptions) -> np.uint64:
     return np.uint64(mix(np.uint64(options.seed) + _GOLDEN))
 
 
+def symbols(options: ShingleOptions) -> tuple[U32, bool]:
+    """The table of symbols that the options ask for, and whether shingles are made of characters."""
+    table = fold_table(options.digits, options.normalization, options.unit)
+    return table, options.unit == "characters"
+
+
 def shingle_sets(texts: pa.LargeStringArray, options: ShingleOptions) -> ShingleSets:
     """The set of distinct shingles of each text, as hashes (never 0), in order of appearance.
 
@@ -272,4 +330,5 @@ def shingle_sets(texts: pa.LargeStringArray, options: ShingleOptions) -> Shingle
     """
     data, ends, longest = text_buffers(texts)
     seed = hash_seed(options)
-    return ShingleSets(*_sets(data, ends, fold_table(options.digits), options.ngram, seed, longest))
+    table, characters = symbols(options)
+    return ShingleSets(*_sets(data, ends, table, options.ngram, characters, seed, longest))

@@ -15,7 +15,6 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field, field_validator
 
-from curate.dedup.normalize import fold_table
 from curate.dedup.pairs import row_pairs
 from curate.dedup.shingles import (
     I64,
@@ -27,9 +26,10 @@ from curate.dedup.shingles import (
     hash_seed,
     mix,
     read_only,
+    symbols,
     table_size,
     text_buffers,
-    words_bound,
+    units_bound,
 )
 from curate.text.jit import kernel
 
@@ -43,7 +43,7 @@ class SketchOptions(ShingleOptions):
     slots: int = Field(
         default=128,
         ge=16,
-        le=1024,
+        le=16384,
         description="numbers in a sketch, a power of two K: the standard error is at most 1 / (2 sqrt(K))",
     )
 
@@ -51,7 +51,7 @@ class SketchOptions(ShingleOptions):
     @classmethod
     def _power_of_two(cls, value: int) -> int:
         if value & (value - 1):
-            raise ValueError(f"slots must be a power of two (16, 32, ... 1024), not {value}")
+            raise ValueError(f"slots must be a power of two (16, 32, ... 16384), not {value}")
         return value
 
 
@@ -119,16 +119,18 @@ def _fill_last(slots: U32, values: U64, count: int, base: np.uint64, shift: np.u
 
 @kernel
 def _sketch(
-    data: U8, ends: I64, table: U32, ngram: int, seed: np.uint64, longest: int, size: int
+    data: U8, ends: I64, table: U32, ngram: int, characters: bool, seed: np.uint64, longest: int, size: int
 ) -> tuple[U32, npt.NDArray[np.int32], U64]:
     n = len(ends) - 1
-    values = np.empty(words_bound(longest), np.uint64)
-    seen = np.empty(table_size(words_bound(longest)), np.uint64)
+    values = np.empty(units_bound(longest, characters), np.uint64)
+    seen = np.empty(table_size(units_bound(longest, characters)), np.uint64)
     slots = np.empty((n, size), np.uint32)
     shingles = np.empty(n, np.int32)
     hashes = np.empty(n, np.uint64)
     for i in range(n):
-        count, text_hash = distinct_shingles(data, ends[i], ends[i + 1], table, ngram, seed, values, seen)
+        count, text_hash = distinct_shingles(
+            data, ends[i], ends[i + 1], table, ngram, characters, seed, values, seen
+        )
         shingles[i] = count
         hashes[i] = text_hash
         if count > 0:
@@ -146,8 +148,8 @@ def sketch(texts: pa.LargeStringArray, options: SketchOptions) -> Sketches:
     """
     data, ends, longest = text_buffers(texts)
     seed = hash_seed(options)
-    table = fold_table(options.digits)
-    return Sketches(*_sketch(data, ends, table, options.ngram, seed, longest, options.slots))
+    table, characters = symbols(options)
+    return Sketches(*_sketch(data, ends, table, options.ngram, characters, seed, longest, options.slots))
 
 
 @kernel

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -11,6 +13,7 @@ from curate.dedup.shingles import I64, U64, ShingleOptions, insert, shingle_sets
 from curate.text.jit import kernel
 
 F64 = npt.NDArray[np.float64]
+Measure = Literal["jaccard", "containment"]
 
 
 @kernel
@@ -24,9 +27,9 @@ def _contains(table: U64, mask: np.uint64, value: np.uint64) -> bool:
 
 
 @kernel
-def _jaccard(values: U64, offsets: I64, pairs: I64, largest: int) -> F64:
-    """Jaccard similarities of pairs grouped by their first text; `largest`: shingles of the longest text."""
-    out = np.zeros(len(pairs))
+def _shared(values: U64, offsets: I64, pairs: I64, largest: int) -> I64:
+    """Shingles that pairs share, pairs grouped by their first text; `largest`: shingles of the longest text."""
+    out = np.zeros(len(pairs), np.int64)
     table = np.empty(table_size(largest), np.uint64)
     mask = np.uint64(0)
     anchor = -1
@@ -42,13 +45,18 @@ def _jaccard(values: U64, offsets: I64, pairs: I64, largest: int) -> F64:
         both = 0
         for i in range(offsets[b], offsets[b + 1]):
             both += _contains(table, mask, values[i])
-        either = offsets[a + 1] - offsets[a] + offsets[b + 1] - offsets[b] - both
-        out[p] = both / either if either > 0 else 0.0
+        out[p] = both
     return out
 
 
-def similarities(texts: pa.LargeStringArray, pairs: I64, options: ShingleOptions) -> F64:
-    """Exact Jaccard similarity, (m,), of pairs (m, 2) of rows of `texts`: of their sets of shingles.
+def similarities(
+    texts: pa.LargeStringArray, pairs: I64, options: ShingleOptions, measure: Measure = "jaccard"
+) -> F64:
+    """Exact similarity, (m,), of pairs (m, 2) of rows of `texts`: of their sets of shingles A and B.
+
+    `jaccard` is |A and B| / |A or B|, `containment` |A and B| / the smaller of both: 1 for a quotation in a
+    longer text. Bands find pairs by Jaccard, so containment is for pairs that are known by other means or
+    by bands of a low threshold.
 
     Pairs are independent of one another: give each shard its pairs and only the texts that they name,
     each once. Shards that keep the pairs of a first text together are the fastest. 0 where a text has no
@@ -63,7 +71,10 @@ def similarities(texts: pa.LargeStringArray, pairs: I64, options: ShingleOptions
         return np.zeros(0)
     sets = shingle_sets(texts, options)
     grouped = np.argsort(pairs[:, 0], kind="stable")
-    out = np.empty(len(pairs))
-    largest = int(np.diff(sets.offsets).max())
-    out[grouped] = _jaccard(sets.values, sets.offsets, pairs[grouped], largest)
-    return out
+    both = np.empty(len(pairs), np.int64)
+    sizes = np.diff(sets.offsets)
+    both[grouped] = _shared(sets.values, sets.offsets, pairs[grouped], int(sizes.max()))
+    of_pair = sizes[pairs]
+    whole = of_pair.min(axis=1) if measure == "containment" else of_pair.sum(axis=1) - both
+    found: F64 = both / np.maximum(whole, 1)
+    return found

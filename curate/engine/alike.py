@@ -7,6 +7,26 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from curate.engine.session import Session
+from curate.lake.runs import Head
+from schemas.report import TableReport
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """What a step that compares documents works with.
+
+    `report` and `fingerprints` (of the content used, by NAME/TABLE) are filled in. With `dry` nothing is sketched,
+    embedded or compared that was not before.
+    """
+
+    session: Session
+    base: Head
+    table: str
+    report: TableReport
+    fingerprints: dict[str, str]
+    dry: bool
+
 
 @dataclass(frozen=True)
 class Alike:

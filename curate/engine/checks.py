@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.dedup.options import NORMALIZED, TEXT, ExactOptions, MinhashOptions
+from curate.engine.alike import Comparing
 from curate.engine.keepers import is_fixed
 from curate.engine.near import NearDuplicates
 from curate.engine.plan import CORPUS_STAGES, PlannedStep, PlannedTable
@@ -30,7 +31,7 @@ from curate.reports.numbers import plural, share
 from curate.text.arrow import normalised
 from schemas.checks import CHECKS, Check, judged
 from schemas.recipe import Bounds, Recipe, Step
-from schemas.report import TableReport
+from schemas.report import NearError, TableReport
 
 _SAMPLE = 200  # documents whose nearest other one is looked for
 _INDEXED = ("chunks", "vectors", "index_candidate", "index_live")
@@ -291,6 +292,32 @@ def _copies(kept: pl.DataFrame, steps: list[ExactOptions]) -> int:
     return max(found, default=0)
 
 
+def recall_check(errors: list[NearError]) -> list[Check]:
+    """`dedup_recall`: what a step was measured to miss is within what its bands promise, and nothing it drops is unlike."""
+    if not errors:
+        return []
+    short = [
+        (one.step, part)
+        for one in errors
+        for part in (*one.planted, *one.real)
+        if part.similarity >= one.threshold and part.high < min(one.wanted, part.theory)
+    ]
+    wrong = sum(one.wrong for one in errors)
+    real = [one.real[-1] for one in errors if one.real]
+    numbers = {
+        "anchors": sum(one.anchors for one in errors), "pairs": sum(one.pairs for one in real),
+        "found": min((one.found for one in real), default=1.0), "low": min((one.low for one in real), default=0.0),
+        "looked_again": sum(one.looked_again for one in errors), "wrong": wrong, "short": len(short),
+    }  # fmt: skip
+    told = [
+        f"{step} finds {part.found:.1%} ({part.low:.1%} to {part.high:.1%}) of pairs of similarity {part.similarity:.2f}"
+        for step, part in short
+    ]
+    if wrong:
+        told.append(f"{plural(wrong, 'document')} dropped that are less alike than the threshold")
+    return [judged("dedup_recall", not told, numbers, f"{'; '.join(told)}.")]
+
+
 def _no_near_duplicate(
     session: Session, base: Head, report: TableReport, steps: list[MinhashOptions], kept: pl.DataFrame
 ) -> Check:
@@ -298,7 +325,7 @@ def _no_near_duplicate(
     found, worst = 0, 0.0
     for options in steps:
         aside = TableReport(table=report.table)
-        near = NearDuplicates(session, base, report.table, options, aside, {}, dry=False)
+        near = NearDuplicates(Comparing(session, base, report.table, aside, {}, dry=False), options)
         similarity = near.of_sample(kept, _SAMPLE)
         report.bytes_written += aside.bytes_written
         found += int((similarity >= options.threshold).sum())

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from curate.dedup.options import NORMALIZED, TEXT, ExactOptions
-from curate.engine.alike import Alike
+from curate.engine.alike import Alike, Comparing
 from curate.engine.keepers import is_fixed
-from curate.engine.session import Session
 from curate.engine.shard import plan_shards, write_plan
 from curate.engine.standing import locate
 from curate.lake.content import new_file
 from curate.lake.digest import digest_json
-from curate.lake.runs import Head
-from schemas.report import TableReport
 
 WORDS_VERSION = 1  # goes up when the words of the same text change
 
 
-def exact_copies(rows: pl.DataFrame, rank: np.ndarray, options: ExactOptions, values: pl.Series) -> Alike:
-    """Of rows with the same of `values` (n,) the first in rank stands for the others; NULL is like nothing."""
+def find(comparing: Comparing, options: ExactOptions, rows: pl.DataFrame, rank: np.ndarray) -> Alike:
+    """Of rows that are equal the first in rank stands for the others."""
     frame = rows.select(
-        value=values,
+        value=_compared(comparing, options, rows),
         within=pl.sql_expr(options.within) if options.within else pl.lit(0),
         fixed=is_fixed(options),
         row=pl.int_range(pl.len()),
@@ -34,47 +32,27 @@ def exact_copies(rows: pl.DataFrame, rank: np.ndarray, options: ExactOptions, va
     return Alike.copies(frame.select(pl.when(stays).then("row").otherwise(first)).to_series().to_numpy())
 
 
-def compared_values(
-    session: Session,
-    base: Head,
-    table: str,
-    options: ExactOptions,
-    rows: pl.DataFrame,
-    fingerprints: dict[str, str],
-    report: TableReport,
-    *,
-    dry: bool,
-) -> pl.Series:
-    """What `exact` compares of each document; NULL where there is nothing to compare."""
+def _compared(comparing: Comparing, options: ExactOptions, rows: pl.DataFrame) -> pl.Series:
+    """What is compared of each document; NULL where there is nothing."""
     if options.by == TEXT:
         return rows.get_column("text_digest")
     if options.by == NORMALIZED:
-        return _words(session, base, table, rows, fingerprints, report, dry=dry)
+        return _words(comparing, rows)
     value = rows.select(value=pl.sql_expr(options.by)).get_column("value")
     return value.set(value == "", None) if value.dtype == pl.String else value
 
 
-def _words(
-    session: Session,
-    base: Head,
-    table: str,
-    rows: pl.DataFrame,
-    fingerprints: dict[str, str],
-    report: TableReport,
-    *,
-    dry: bool,
-) -> pl.Series:
+def _words(comparing: Comparing, rows: pl.DataFrame) -> pl.Series:
     """Digest of the words of each text; what is not stored is made."""
-    import unicodedata
-
+    session = comparing.session
     fingerprint = digest_json([WORDS_VERSION, unicodedata.unidata_version])
-    fingerprints[f"{table}/normalized"] = fingerprint
+    comparing.fingerprints[f"{comparing.table}/normalized"] = fingerprint
     content = session.lake.content("normalized", fingerprint)
     keyed = rows.with_columns(key="text_digest").unique("key", keep="first", maintain_order=True)
     missing = keyed.join(content.keys().to_frame("key"), on="key", how="anti", maintain_order="left")
-    if len(missing) and not dry:
-        located = locate(session, base, missing)
-        plan = session.work / f"{table}-words-{session.run}.parquet"
+    if len(missing) and not comparing.dry:
+        located = locate(session, comparing.base, missing)
+        plan = session.work / f"{comparing.table}-words-{session.run}.parquet"
         write_plan(located.select("key", "file", "row"), plan)
         appender = content.append()
         tasks = [
@@ -84,7 +62,7 @@ def _words(
         for result in session.workers.map("curate.dedup.shards:words_shard", tasks):
             appender.add(Path(result["file"]))
         content.compact()
-        report.bytes_written += appender.bytes
+        comparing.report.bytes_written += appender.bytes
     stored = content.scan().join(keyed.lazy().select("key"), on="key", how="semi").collect()
     found = rows.select(key="text_digest").join(stored, on="key", how="left", maintain_order="left")
     # Without a word, or not looked at yet: the text itself.

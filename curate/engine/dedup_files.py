@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
+from curate.dedup.options import ExactOptions, MinhashOptions
 from curate.engine.clean import NAME, SOURCE, clean_by
 from curate.engine.progress import Progress
 from curate.lake.lake import Lake
@@ -115,9 +118,23 @@ def _lake_of(place: str) -> tuple[Lake | None, str]:
     return None, ""
 
 
+def read_options(options: Mapping[str, Any]) -> MinhashOptions:
+    """Options of the step `minhash`, checked.
+
+    Raises:
+        UsageError: one that there is not, or a value that it cannot have.
+    """
+    try:
+        return MinhashOptions.model_validate(options)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(map(str, fault["loc"]))
+        raise UsageError(
+            f"{key or 'options'}: {fault['msg'].removeprefix('Value error, ')}.", hint="curate dedup --help"
+        ) from None
+
+
 def _steps(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of both steps: those of `minhash` alone are no options of `exact`."""
-    from curate.dedup.options import ExactOptions
-
     shared = {name: value for name, value in options.items() if name in ExactOptions.model_fields}
     return {"exact": shared, "minhash": dict(options)}

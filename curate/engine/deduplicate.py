@@ -6,26 +6,30 @@ so the result is a function of that alone and never of the order of arrival.
 
 from __future__ import annotations
 
+import importlib
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from curate.dedup.options import OPTIONS, REASONS, CorpusOptions, ExactOptions, MinhashOptions
-from curate.engine.alike import Alike
+from curate.dedup.options import FINDERS, OPTIONS, REASONS, CorpusOptions, MinhashOptions
+from curate.engine.alike import Alike, Comparing
 from curate.engine.attribution import attribute
 from curate.engine.changes import note_changes
-from curate.engine.checks import Pinned, duplicate_checks, table_checks
-from curate.engine.copies import compared_values, exact_copies
+from curate.engine.checks import Pinned, duplicate_checks, recall_check, table_checks
 from curate.engine.judge import reasons_of
 from curate.engine.keepers import keeper_rank
 from curate.engine.near import NearDuplicates
+from curate.engine.near_error import near_error
 from curate.engine.plan import PlannedStep, PlannedTable
 from curate.engine.session import Session, verdict_digest
+from curate.engine.stage import Options
 from curate.engine.standing import standing
 from curate.lake.runs import Head
-from schemas.report import TableReport
+from schemas.report import NearError, TableReport
 from schemas.tables import TABLES
 
 
@@ -43,7 +47,9 @@ def make_deduplicated(session: Session, name: str) -> Head:
     version, written = stored.replace_rows(verdicts, pin, "id")
     report.bytes_written += written
     made = Pinned(stored, version)
+    report.near_errors = _near_errors(Comparing(session, base, name, report, {}, dry=False), rows, verdicts)
     report.checks = [
+        *recall_check(report.near_errors),
         *table_checks(session, base, report, {f"verdicts/{name}": made}),
         *duplicate_checks(session, base, report, rows, made, fingerprints),
     ]
@@ -74,7 +80,8 @@ def deduplicated_verdicts(
     was not before: such documents are kept, and counted as measured in the report.
     """
     table, report, count = session.plan.table(name), TableReport(table=name), len(rows)
-    found = {} if fingerprints is None else fingerprints
+    made_from = {} if fingerprints is None else fingerprints
+    comparing = Comparing(session, base, name, report, made_from, dry)
     before = _kept_before(session, base, table)
     told, dropped_by = Alike.copies(np.arange(count)), np.full(count, -1)
     for number, step in enumerate(table.steps):
@@ -83,7 +90,7 @@ def deduplicated_verdicts(
         alive = np.flatnonzero(dropped_by < 0)
         reach = rows[alive]
         rank = keeper_rank(reach, step.options, session.plan.recipe.sources, before)
-        alike = _alike(session, base, name, step.options, reach, rank, found, report, dry=dry)
+        alike = _finder(step.options)(comparing, step.options, reach, rank)
         gone = np.flatnonzero(alike.keeper != np.arange(len(alive)))
         told.keeper[alive[gone]] = alive[alike.keeper[gone]]
         for column in ("similarity", "estimate", "band"):
@@ -96,24 +103,15 @@ def deduplicated_verdicts(
     return verdicts, report
 
 
-def _alike(
-    session: Session,
-    base: Head,
-    name: str,
-    options: CorpusOptions,
-    rows: pl.DataFrame,
-    rank: np.ndarray,
-    fingerprints: dict[str, str],
-    report: TableReport,
-    *,
-    dry: bool,
-) -> Alike:
-    """What one step finds among the documents that reach it."""
-    if isinstance(options, MinhashOptions):
-        return NearDuplicates(session, base, name, options, report, fingerprints, dry).find(rows, rank)
-    assert isinstance(options, ExactOptions)
-    values = compared_values(session, base, name, options, rows, fingerprints, report, dry=dry)
-    return exact_copies(rows, rank, options, values)
+def _near_errors(comparing: Comparing, rows: pl.DataFrame, verdicts: pl.DataFrame) -> list[NearError]:
+    """What each `minhash` step misses, as far as it is to be measured."""
+    session, found = comparing.session, []
+    last = {one.step: one for one in session.last_report(comparing.base, comparing.table).near_errors}
+    for step in session.plan.table(comparing.table).steps:
+        if isinstance(step.options, MinhashOptions) and step.options.error_sample and len(rows):
+            near = NearDuplicates(comparing, step.options)
+            found.append(near_error(near, step.name, rows, verdicts, last.get(step.name)))
+    return found
 
 
 def _kept_before(session: Session, base: Head, table: PlannedTable) -> pl.Series:
@@ -145,7 +143,7 @@ def _verdicts(
         {
             "by": range(len(steps)),
             "step": [step.name for step in steps],
-            "reason": [_reason(step) for step in steps],
+            "reason": [REASONS[_stage(step.options)] for step in steps],
         },
         schema={"by": pl.Int64, "step": pl.String, "reason": pl.String},
     )
@@ -185,8 +183,17 @@ def _verdicts(
     )
 
 
-def _reason(step: PlannedStep) -> str:
-    return next(REASONS[name] for name, model in OPTIONS.items() if type(step.options) is model)
+def _stage(options: Options) -> str:
+    return next(name for name, model in OPTIONS.items() if type(options) is model)
+
+
+def _finder(options: Options) -> Callable[[Comparing, Any, pl.DataFrame, np.ndarray], Alike]:
+    """The function of a step, found by name as the tasks of workers are: one needs what lies above this package."""
+    module, _, function = FINDERS[_stage(options)].partition(":")
+    found: Callable[[Comparing, Any, pl.DataFrame, np.ndarray], Alike] = getattr(
+        importlib.import_module(module), function
+    )
+    return found
 
 
 def _weights(steps: tuple[PlannedStep, ...], stands_for: np.ndarray) -> np.ndarray:

@@ -21,35 +21,32 @@ from curate.dedup.leaders import leaders
 from curate.dedup.nearest import nearest
 from curate.dedup.options import MinhashOptions
 from curate.dedup.sketch import EMPTY, estimates
-from curate.engine.alike import Alike, by_group
+from curate.engine.alike import Alike, Comparing, by_group
 from curate.engine.keepers import is_fixed
-from curate.engine.session import Session
 from curate.engine.shard import MAX_ROWS, plan_shards, write_plan
 from curate.engine.standing import locate
 from curate.lake.content import Appender, Content, new_file
 from curate.lake.digest import digest_json, digest_rows
-from curate.lake.runs import Head
-from schemas.report import TableReport
 
 _PAIRS_AT_ONCE = 1_000_000  # few shards: the second texts of pairs lie anywhere, and each shard reads its own
 _COMPARED_AT_ONCE = 100_000
 SKETCH_VERSION = 1  # goes up when sketches or shingles of the same text change
 
 
-@dataclass
-class NearDuplicates:
-    """One `minhash` step of one run. With `dry`, what was never sketched or compared is left out."""
+def find(comparing: Comparing, options: MinhashOptions, rows: pl.DataFrame, rank: np.ndarray) -> Alike:
+    """Which row stands for each, and how alike they are; groups of `within` are compared each by itself."""
+    return NearDuplicates(comparing, options).find(rows, rank)
 
-    session: Session
-    base: Head
-    table: str
+
+@dataclass(frozen=True)
+class NearDuplicates:
+    """One `minhash` step of one run; what was never sketched or compared is left out of a dry one."""
+
+    comparing: Comparing
     options: MinhashOptions
-    report: TableReport
-    fingerprints: dict[str, str]
-    dry: bool
 
     def find(self, rows: pl.DataFrame, rank: np.ndarray) -> Alike:
-        """Which row stands for each, and how alike they are; groups of `within` are compared each by itself."""
+        """Which row stands for each, and how alike they are."""
         slots, shingles = self._sketches(rows)
         fixed = rows.select(is_fixed(self.options)).to_series().to_numpy()
         keeper, similarity = np.arange(len(rows)), np.zeros(len(rows))
@@ -83,10 +80,12 @@ class NearDuplicates:
         # A document that was left over in a few bands is found by the others.
         looked_for = 1 - (1 - probability(self.options.threshold, 1, r)) ** (b - left)
         unresolved = int((looked_for < self.options.recall).sum()) if left.any() else 0
-        self.report.counts.update(bands=b, rows_per_band=r, candidates=count, unresolved=unresolved)
+        self.comparing.report.counts.update(bands=b, rows_per_band=r, candidates=count, unresolved=unresolved)
         if unresolved:
             stand = "document stands" if unresolved == 1 else "documents stand"
-            self.report.notes.append(f"{unresolved:,} {stand} in buckets too large to compare fully.")
+            self.comparing.report.notes.append(
+                f"{unresolved:,} {stand} in buckets too large to compare fully."
+            )
 
     def _told(self, slots: np.ndarray, keeper: np.ndarray, alike: np.ndarray) -> Alike:
         """With what the sketches say of each document that goes and the one that stands for it."""
@@ -113,7 +112,7 @@ class NearDuplicates:
         Every row is looked at, where `find` looks at those with an equal band. A row that nothing is like is left out,
         and so is one that the step would never drop or compare with that other.
         """
-        content = self._content("signatures", self.options.sketch_options.model_dump())
+        content = self.content("signatures")
         slots, shingles = self._stored(content, rows)
         free = np.flatnonzero(~rows.select(is_fixed(self.options)).to_series().to_numpy())
         drawn = free[rows.get_column("text_digest").gather(free).arg_sort().head(count).to_numpy()]
@@ -127,18 +126,18 @@ class NearDuplicates:
 
     def _sketches(self, rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Slots (n, K) and shingle counts (n,) of the rows' texts; what is missing is made."""
-        content = self._content("signatures", self.options.sketch_options.model_dump())
+        content = self.content("signatures")
         have = content.keys()
         keyed = rows.with_columns(key="text_digest")
         unknown = keyed.join(have.to_frame("key"), on="key", how="anti", maintain_order="left")
         missing = unknown.unique("key", keep="first", maintain_order=True)
-        self.report.measured, self.report.reused = len(missing), len(rows) - len(unknown)
-        if not self.dry:
-            self.session.progress.advance(self.table, len(rows) - len(missing))
+        self.comparing.report.measured, self.comparing.report.reused = len(missing), len(rows) - len(unknown)
+        if not self.comparing.dry:
+            self.comparing.session.progress.advance(self.comparing.table, len(rows) - len(missing))
             self._make(
                 "sketch_shard",
                 content,
-                locate(self.session, self.base, missing),
+                locate(self.comparing.session, self.comparing.base, missing),
                 "sketch",
                 ["key", "file", "row"],
             )
@@ -156,7 +155,7 @@ class NearDuplicates:
 
     def _verified(self, rows: pl.DataFrame, pairs: np.ndarray, slots: np.ndarray) -> np.ndarray:
         """Exact similarity (m,) of pairs of rows; what was never compared is compared."""
-        content = self._content("pairs", self.options.shingle_options.model_dump())
+        content = self.content("pairs")
         digests = rows.get_column("text_digest")
         ends = {"one": digests.gather(pairs[:, 0]), "two": digests.gather(pairs[:, 1])}
         frame = pl.DataFrame(
@@ -166,8 +165,8 @@ class NearDuplicates:
         frame = frame.with_columns(key=digest_rows([frame.get_column("a"), frame.get_column("b")]))
         missing = frame.unique("key", keep="first", maintain_order=True)
         missing = missing.join(content.keys().to_frame("key"), on="key", how="anti", maintain_order="left")
-        self.report.counts["compared"] = len(missing)
-        if not self.dry and len(missing):
+        self.comparing.report.counts["compared"] = len(missing)
+        if not self.comparing.dry and len(missing):
             self._make("verify_shard", content, self._located_pairs(rows, missing), "pairs", None)
         stored = (
             content.scan().select("key", "similarity").join(frame.lazy().select("key"), on="key", how="semi")
@@ -180,7 +179,9 @@ class NearDuplicates:
         index = pl.int_range(pl.len()).alias("index")
         concerned = pl.concat([pairs.select(index="row_a"), pairs.select(index="row_b")]).unique()
         places = locate(
-            self.session, self.base, rows.with_columns(index).join(concerned, on="index", how="semi")
+            self.comparing.session,
+            self.comparing.base,
+            rows.with_columns(index).join(concerned, on="index", how="semi"),
         )
         first = places.select(row_a="index", file_a="file", at_a="row", chars="chars")
         second = places.select(row_b="index", file_b="file", at_b="row")
@@ -190,11 +191,15 @@ class NearDuplicates:
             chars=pl.when(pl.col("row_a").is_first_distinct()).then("chars").otherwise(0)
         )
 
-    def _content(self, table: str, options: dict[str, object]) -> Content:
+    def content(self, table: str) -> Content:
+        """The content of `signatures` or `pairs` under these options."""
+        options = (
+            self.options.sketch_options if table == "signatures" else self.options.shingle_options
+        ).model_dump()
         # Folding case and accents follows Python's table of Unicode.
         fingerprint = digest_json([SKETCH_VERSION, unicodedata.unidata_version, options])
-        self.fingerprints[f"{self.table}/{table}"] = fingerprint
-        return self.session.lake.content(table, fingerprint)
+        self.comparing.fingerprints[f"{self.comparing.table}/{table}"] = fingerprint
+        return self.comparing.session.lake.content(table, fingerprint)
 
     def _make(
         self, function: str, content: Content, rows: pl.DataFrame, what: str, columns: list[str] | None
@@ -203,7 +208,10 @@ class NearDuplicates:
         if rows.is_empty():
             return
         appender: Appender = content.append()
-        plan = self.session.work / f"{self.table}-{what}-{self.session.run}.parquet"
+        plan = (
+            self.comparing.session.work
+            / f"{self.comparing.table}-{what}-{self.comparing.session.run}.parquet"
+        )
         write_plan(rows.select(columns) if columns else rows, plan)
         options = self.options.sketch_options if what == "sketch" else self.options.shingle_options
         tasks = [
@@ -216,9 +224,9 @@ class NearDuplicates:
             }
             for start, stop in plan_shards(rows, max_rows=MAX_ROWS if columns else _PAIRS_AT_ONCE)
         ]
-        for result in self.session.workers.map(f"curate.dedup.shards:{function}", tasks):
+        for result in self.comparing.session.workers.map(f"curate.dedup.shards:{function}", tasks):
             appender.add(Path(result["file"]))
             if what == "sketch":
-                self.session.progress.advance(self.table, result["rows"])
+                self.comparing.session.progress.advance(self.comparing.table, result["rows"])
         content.compact()
-        self.report.bytes_written += appender.bytes
+        self.comparing.report.bytes_written += appender.bytes

@@ -1,0 +1,165 @@
+"""How many near-duplicates a `minhash` step misses on the corpus at hand, and whether what it drops is right.
+
+Three looks, each at a sample drawn by hash: pairs planted at a known similarity, by length of text; documents compared
+exactly with all others; and documents that were dropped, compared with their keeper in plain Python, which shares
+no code with the kernels. It is measured again when the options change, or the corpus by a tenth.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from curate.dedup.anchors import anchor_recall
+from curate.dedup.bands import probability
+from curate.dedup.error import LENGTHS, planted_strata
+from curate.dedup.plain import plain_similarity
+from curate.dedup.presets import SIMILARITIES
+from curate.engine.near import NearDuplicates
+from curate.engine.shard import plan_shards, read_texts, write_plan
+from curate.engine.standing import locate
+from curate.lake.digest import digest_json
+from schemas.report import NearError, Recall
+
+_CHANGED = 0.1  # share of the corpus that comes or goes before it is measured again
+_CHARS_PER_WORD = 6
+
+
+def near_error(
+    near: NearDuplicates, step: str, rows: pl.DataFrame, verdicts: pl.DataFrame, last: NearError | None
+) -> NearError:
+    """The error of a step on `rows`, those that reached its table, with their `verdicts`; the last one if it still holds."""
+    options = near.options
+    made_from = digest_json([options.sketch_options.model_dump(), options.threshold, options.band_shape])
+    if last and last.made_from == made_from and abs(len(rows) - last.documents) <= _CHANGED * last.documents:
+        return last
+    bands, per_band = options.band_shape
+    distinct = rows.unique("text_digest", keep="first").sort("text_digest")
+    alone = not options.within and not options.against  # what may not be compared is no miss
+    drawn = distinct.head(options.error_sample if alone else 0)
+    looked, wrong = _looked_again(near, step, rows, verdicts)
+    return NearError(
+        step=step,
+        made_from=made_from,
+        documents=len(rows),
+        threshold=options.threshold,
+        bands=bands,
+        rows=per_band,
+        wanted=options.recall,
+        curve=[(one, float(probability(one, bands, per_band))) for one in SIMILARITIES],
+        planted=_planted(near, distinct),
+        anchors=len(drawn),
+        real=_real(near, distinct, drawn, rows, verdicts) if len(drawn) else [],
+        looked_again=looked,
+        wrong=wrong,
+    )
+
+
+def _texts(near: NearDuplicates, rows: pl.DataFrame) -> pl.DataFrame:
+    """Text by digest."""
+    located = locate(near.comparing.session, near.comparing.base, rows.unique("text_digest", keep="first"))
+    return pl.DataFrame(
+        {"text_digest": located.get_column("text_digest"), "text": pl.Series(read_texts(located))}
+    )
+
+
+def _planted(near: NearDuplicates, distinct: pl.DataFrame) -> list[Recall]:
+    """Recall of planted pairs at the threshold and above, for each length that the corpus has."""
+    options, (bands, per_band) = near.options, near.options.band_shape
+    count = max(options.error_sample // 5, 1)
+    parts = [
+        distinct.filter(pl.col("chars").is_between(least * _CHARS_PER_WORD, most * _CHARS_PER_WORD)).head(
+            count
+        )
+        for least, most in LENGTHS.values()
+    ]
+    texts = _texts(near, pl.concat(parts)).sort("text_digest").get_column("text").to_list()
+    targets = [one for one in SIMILARITIES[::2] if one > options.threshold]
+    strata = planted_strata(
+        texts, options.sketch_options, threshold=options.threshold, bands=bands, rows=per_band,
+        targets=[options.threshold, *targets], count=count,
+    )  # fmt: skip
+    return [
+        Recall(
+            length=row["length"], similarity=row["target"], to=row["target"], pairs=row["pairs"], theory=row["theory"],
+            found=row["found"], low=row["found_low"], high=row["found_high"],
+        )
+        for row in strata.filter(pl.col("found").is_not_null()).to_dicts()
+    ]  # fmt: skip
+
+
+def _real(
+    near: NearDuplicates,
+    distinct: pl.DataFrame,
+    drawn: pl.DataFrame,
+    rows: pl.DataFrame,
+    verdicts: pl.DataFrame,
+) -> list[Recall]:
+    """Recall over the pairs that the drawn documents have with any other."""
+    truth = _neighbours(near, distinct, drawn)
+    kept = rows.select("id", "text_digest").join(verdicts.filter("kept").select("id"), on="id", how="semi")
+    stays = kept.get_column("text_digest").unique()
+    threshold, (bands, per_band) = near.options.threshold, near.options.band_shape
+    stored = near.content("pairs").scan().filter(pl.col("similarity") >= threshold).select("a", "b").collect()
+    ends = truth.select(a=pl.min_horizontal("one", "two"), b=pl.max_horizontal("one", "two"))
+    found = ends.join(stored.with_columns(there=True), on=["a", "b"], how="left", maintain_order="left")
+    both = ends.select(pl.col("a").is_in(stays.implode()) & pl.col("b").is_in(stays.implode())).to_series()
+    strata = anchor_recall(
+        truth.select("anchor", "similarity"), found.get_column("there").fill_null(False).to_numpy(), both.to_numpy(),
+        threshold,
+    )  # fmt: skip
+    return [
+        Recall(
+            length="", similarity=row["from"], to=row["to"], pairs=row["pairs"],
+            theory=float(probability(row["from"], bands, per_band)),
+            found=row["settled"], low=row["low"], high=row["high"],
+        )
+        for row in strata.filter(pl.col("pairs") > 0).to_dicts()
+    ]  # fmt: skip
+
+
+def _neighbours(near: NearDuplicates, distinct: pl.DataFrame, drawn: pl.DataFrame) -> pl.DataFrame:
+    """All pairs of a drawn document with another: anchor (number), one and two (digests), similarity."""
+    session, base = near.comparing.session, near.comparing.base
+    anchors = locate(session, base, drawn)
+    located = locate(session, base, distinct)
+    name = f"{near.comparing.table}-anchors-{session.run}"
+    plan, few = session.work / f"{name}.parquet", session.work / f"{name}-drawn.parquet"
+    write_plan(located.select("text_digest", "file", "row"), plan)
+    write_plan(anchors.select("text_digest", "file", "row"), few)
+    tasks = [
+        {
+            "plan": str(plan), "start": start, "stop": stop, "anchors": str(few), "threshold": near.options.threshold,
+            "options": near.options.shingle_options.model_dump(), "out": str(session.work / f"{name}-{start}.parquet"),
+        }
+        for start, stop in plan_shards(located)
+    ]  # fmt: skip
+    files = [one["file"] for one in session.workers.map("curate.dedup.shards:neighbours_shard", tasks)]
+    pairs = pl.concat([pl.read_parquet(file) for file in files])
+    for file in (plan, few, *map(Path, files)):
+        file.unlink()
+    return pairs.filter(pl.col("one") != pl.col("two"))
+
+
+def _looked_again(
+    near: NearDuplicates, step: str, rows: pl.DataFrame, verdicts: pl.DataFrame
+) -> tuple[int, int]:
+    """How many dropped documents were compared with their keeper again, and how many are less alike than the threshold."""
+    if not near.options.verify:
+        return 0, 0
+    digests = rows.select("id", "text_digest", "home", "home_key", "chars")
+    gone = verdicts.filter(pl.col("step") == step).sort("key").head(near.options.error_sample // 5)
+    pairs = gone.select("id", "duplicate_of").join(digests.select("id", one="text_digest"), on="id")
+    pairs = pairs.join(digests.select(duplicate_of="id", two="text_digest"), on="duplicate_of")
+    ends = pl.concat([pairs.select(text_digest="one"), pairs.select(text_digest="two")]).unique()
+    texts = dict(_texts(near, digests.join(ends, on="text_digest", how="semi")).iter_rows())
+    options = near.options.shingle_options
+    alike = np.array(
+        [
+            plain_similarity(texts[one], texts[two], options)
+            for one, two in pairs.select("one", "two").iter_rows()
+        ]
+    )
+    return len(alike), int((alike < near.options.threshold - 1e-9).sum())
