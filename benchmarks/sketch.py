@@ -23,7 +23,7 @@ from measuring import Figures, arguments, finish, interleaved, machine
 from texts import add_data, bulk_file, read_texts, size_of
 
 from curate.dedup import warm
-from curate.dedup.interchange import minhash_values
+from curate.dedup.compatible import minhash_values
 from curate.dedup.sketch import SketchOptions, estimates, sketch
 from curate.dedup.verify import similarities
 

@@ -234,6 +234,9 @@ class Explanation(BaseModel):
     duplicate_url: str = ""
     duplicate_title: str = ""
     similarity: float = 0.0
+    estimate: float = 0.0  # what the sketches said of it
+    band: int = -1  # in which it was found; -1: by other means
+    stands_for: int = 0  # documents that a kept one stands for, itself included
     tables: list[TableOutcome] = []
     rewritten: list[Rewrite] = []  # from the text as read to that of the corpus
     to_keep: str = ""  # the lines of the recipe that would keep it

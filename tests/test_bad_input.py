@@ -4,6 +4,7 @@ What cannot go on ends with 1 or 2, an error and a hint; nothing half-made can b
 or document is a row: the run ends with 0 and counts it.
 """
 
+import io
 import json
 import os
 import re
@@ -406,6 +407,47 @@ def test_words_of_strangers_are_printed_and_reported_harmlessly(curate, curate_r
             "A rule",
         ),
         (["run", "--set", "filtered.length.drop.x=words IN (SELECT 1)"], "rule", "rule"),
+        (
+            ["run", "--set", "filtered.length.drop.x=words <"],
+            r"\[filtered.length\] drop.x: .* no SQL",
+            "for example",
+        ),
+        (
+            ["run", "--set", "filtered.length.drop.x=NULL"],
+            r"\[filtered.length\] drop.x: .* gives Null",
+            "comparison",
+        ),
+        (
+            ["run", "--set", "filtered.length.drop.x=words < NULL"],
+            "gives NULL for an empty document",
+            "COALESCE",
+        ),
+        (["run", "--set", "filtered.length.drop.x=words > AVG(words)"], "AVG.* may not", "one document"),
+        (
+            ["run", "--set", "filtered.langid.max_chars=-1"],
+            r"\[filtered.langid\] max_chars = -1",
+            "characters read",
+        ),
+        (
+            ["run", "--set", "filtered.perplexity={}"],
+            r"\[filtered.perplexity\] model",
+            "path of a KenLM model",
+        ),
+        (
+            ["run", "--set", 'filtered.LENGTH={use="length"}'],  # Delta Lake would not tell them apart
+            r"\[filtered.LENGTH\] is called like a step of filtered",
+            "my_LENGTH",
+        ),
+        (
+            ["run", "--set", 'sources.files.keep={Topic="string",topic="string"}'],
+            'keeps "topic" beside "Topic"|keeps "Topic" beside "topic"',
+            "Rename",
+        ),
+        (
+            ["init", "s3://bucket/*.jsonl", "-o", "new.toml"],
+            "s3://bucket/.* object store",
+            r"files = \"s3://bucket/\*.jsonl\"",
+        ),
     ],
 )
 def test_what_is_misspelt_or_forbidden_is_said_before_anything_begins(
@@ -420,6 +462,56 @@ def test_what_is_misspelt_or_forbidden_is_said_before_anything_begins(
     assert re.search(hint, said.hint)
     assert not (tmp_path / "lake").exists()
     assert time.monotonic() - began < 10
+
+
+def test_a_step_that_is_there_twice_is_told_with_its_line(curate_run, tmp_path):
+    make_recipe(tmp_path, count=2)
+    said = curate_run(RECIPE + "[filtered.length]\n[filtered.length]\n")
+    assert (said.code, said.out) == (2, "")
+    assert re.search(r"curate.toml is no TOML: .*'length'.* twice \(at line 11", said.error)
+    assert "docs/reference/recipes.md" in said.hint
+
+
+# Models and lists that are none: told as what they are, and no document is blamed.
+
+NONE_OF_THEM = {
+    "langid.model": ("junk", "fastText model that can be loaded", "Give the path"),
+    "langid_paragraphs.model": ("junk", "fastText model that can be loaded", "Give the path"),
+    "classifier.model": ("junk", "does not begin as one", "Give the path"),
+    "perplexity.model": ("junk", "KenLM model that can be loaded", "lmplz"),
+    "tokenize.tokenizer": ("junk", "no tokenizer", "tokenizer.json"),
+    "url_filter.domains": ("latin", "no UTF-8 text", "one entry a line"),
+    "bad_words.lists": ("junk", "no JSON", "A list is a JSON object"),
+    "limits.files": ("junk", "no file of FineWeb-2's configs", "keys|configs"),
+}
+
+
+@pytest.mark.parametrize("found", ["gone", "none"])
+@pytest.mark.parametrize(
+    "option", [pytest.param(one, marks=[] if one == "url_filter.domains" else pytest.mark.slow) for one in NONE_OF_THEM]
+)  # fmt: skip
+def test_a_file_that_is_none_ends_the_run_and_drops_nothing(option, found, curate, curate_run, tmp_path):
+    name, message, hint = NONE_OF_THEM[option]
+    if option.startswith("perplexity"):
+        pytest.importorskip("kenlm")
+    (tmp_path / "junk").write_text("words, and no model " * 20)
+    (tmp_path / "latin").write_bytes(b"caf\xe9.example\n")
+    make_recipe(tmp_path, count=12)
+    label = ("--set", 'filtered.classifier.label="x"') if option.startswith("classifier") else ()
+    said = curate_run("", "--set", f"filtered.{option}={name if found == 'none' else 'nowhere'}", *label)
+    assert (said.code, said.out) == (2, "")
+    assert re.search(message if found == "none" else "nowhere", said.error)
+    assert re.search(hint, said.hint)
+    assert "no lake" in curate("show").error or "filtered" not in curate("show").out
+
+
+@pytest.mark.slow
+def test_a_model_that_is_none_is_told_by_worker_processes_too(curate, tmp_path):
+    (tmp_path / "junk").write_text("words, and no model " * 20)
+    make_recipe(tmp_path, count=30)
+    said = curate("run", "--workers", "2", "--no-index", "--set", "filtered.langid.model=junk")
+    assert said.code == 2
+    assert "fastText model" in said.error
 
 
 # The lake.
@@ -604,3 +696,27 @@ def test_an_embedder_that_cannot_be_had_says_which_one_can(curate, tmp_path):
     assert "no-model" in said.error
     assert "all-MiniLM-L6-v2" in said.hint
     assert "holds no lake" in curate("show").error  # it is said before anything is made
+
+
+# Clean: what it reads and says of stdin.
+
+
+def test_a_row_of_stdin_is_named_by_it_and_asked_about_where_that_can_be(curate, monkeypatch, tmp_path):
+    rows = [json.dumps({"text": text(n)}) for n in range(4)]
+    piped = "\n".join([*rows, '{"text": "no end', json.dumps({"text": "Too short."})]).encode()
+    for out, asked in {"-": "", "kept.jsonl": " --lake kept.jsonl.curate/lake)"}.items():
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
+        said = curate("clean", "-", "-o", out, "--recipe", "docs", "--workers", "1")
+        assert said.code == 0
+        told = re.search(r"! documents: stdin\.jsonl#5: Line 5: Unterminated string.*", said.out + said.err)[
+            0
+        ]
+        assert "curate why" in told if asked else "curate why" not in told
+        assert told.endswith(asked)
+    assert (
+        "too_short  stdin.jsonl#6" in curate("why", "stdin.jsonl#6", "--lake", "kept.jsonl.curate/lake").out
+    )
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
+    said = curate("clean", "-", "-o", "-", "--recipe", "docs", "--workers", "1", "--strict")
+    assert said.code == 1
+    assert said.error.startswith("stdin.jsonl#5: error:read")

@@ -166,6 +166,13 @@ def test_settings_that_miss_are_seen_to_miss():
     assert row["compared_low"] < row["theory"] < row["compared_high"]
 
 
+def test_texts_that_nothing_can_be_planted_in_have_no_row():
+    for texts in ([], ["", " \n"], ["one"]):
+        found = planted_strata(texts, SketchOptions(), threshold=0.8, bands=20, rows=6, targets=(0.8,))
+        assert found.is_empty()
+        assert {"length", "pairs", "found", "below_theory"} <= set(found.columns)
+
+
 # Anchors
 
 
@@ -224,6 +231,15 @@ def test_recall_of_anchors_by_stratum():
     assert made.get_column("low")[1] == wilson(2, 2)[0]
     # A pair that nobody looked at, one text of which went for another reason, is no miss.
     assert anchor_recall(truth, found, ~np.ones(5, bool), 0.8).get_column("settled").to_list() == [1, 1, 1]
+
+
+def test_no_anchors_and_no_texts():
+    options = ShingleOptions()
+    for drawn, texts in (([], ["a b"]), (["", "a b"], []), ([""], ["", "a"])):
+        found = neighbours(anchors(column(drawn), options), column(texts), 0.8)
+        assert found.is_empty()
+        recall = anchor_recall(found, np.zeros(0, bool), np.zeros(0, bool), 0.8)
+        assert recall.select("pairs", "low", "high").rows() == [(0, 0, 1)] * 3
 
 
 # The second look

@@ -90,11 +90,17 @@ def _origin(found: Explanation) -> list[Text]:
     facts = {
         "id": found.id, "place": found.place, "url": found.url if found.url != found.place else "", "source": found.source,
         "license": found.license, when: fetched if found.fetched_at else "", "problem": problem if problem != answer else "",
-        "duplicate of": f"{twin}, similarity {found.similarity:.3f}" if twin else "",
+        "duplicate of": f"{twin}, similarity {found.similarity:.3f}{_sketched(found)}" if twin else "",
+        "stands for": f"{found.stands_for:,} documents" if found.kept and found.stands_for > 1 else "",
     }  # fmt: skip
     return [
         Text.assemble((f"  {what:<12}  ", "dim"), text(value, 500)) for what, value in facts.items() if value
     ]
+
+
+def _sketched(found: Explanation) -> str:
+    """How the pair was found, where sketches found it."""
+    return f" (estimated {found.estimate:.3f}, found by band {found.band + 1})" if found.band >= 0 else ""
 
 
 def _measured(found: Explanation) -> Table:

@@ -120,7 +120,7 @@ def anchor_recall(truth: pl.DataFrame, found: Flags, both_kept: Flags, threshold
     bucket of hundreds not all pairs are verified, by design: a pair is settled when it was found or one of its texts
     is gone. Columns: `from` and `to` (similarity), `anchors` (with a pair), `pairs`, `found` (share), `settled`
     (share) with `low` and `high`, `left` (pairs that are not settled). The interval at 95 % draws whole anchors;
-    where all is settled it is Wilson's over anchors.
+    where all or nothing is settled it is Wilson's over anchors.
     """
     settled = np.asarray(found) | ~np.asarray(both_kept)
     each = truth.select("anchor", "similarity", found=np.asarray(found), settled=settled)
@@ -134,8 +134,8 @@ def _stratum(each: pl.DataFrame, least: float, most: float) -> dict[str, float]:
     inside = each.filter(pl.col("similarity") >= least, (pl.col("similarity") < most) | (most == 1))
     groups = inside.group_by("anchor", maintain_order=True).agg(pl.col("settled").sum(), pairs=pl.len())
     hits, trials = (groups.get_column(name).to_numpy() for name in ("settled", "pairs"))
-    whole = hits.sum() == trials.sum()
-    low, high = wilson(len(groups), len(groups)) if whole else bootstrap(hits, trials)
+    none, whole = hits.sum() == 0, hits.sum() == trials.sum()
+    low, high = wilson(len(groups) * int(whole), len(groups)) if none or whole else bootstrap(hits, trials)
     return {
         "from": least,
         "to": most,

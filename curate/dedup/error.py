@@ -188,7 +188,24 @@ def planted_strata(
                         seeds * int((made.similarity >= threshold).sum()),
                     )
                 )
-    return pl.DataFrame(rows_made).with_columns(below_theory=pl.col("compared_high") < pl.col("theory"))
+    numbers = (
+        "similarity",
+        "theory",
+        "compared",
+        "compared_low",
+        "compared_high",
+        "found",
+        "found_low",
+        "found_high",
+    )
+    schema = {
+        "length": pl.String,
+        "target": pl.Float64,
+        "pairs": pl.Int64,
+        **dict.fromkeys(numbers, pl.Float64),
+    }
+    made_frame = pl.DataFrame(rows_made, schema=schema)
+    return made_frame.with_columns(below_theory=pl.col("compared_high") < pl.col("theory"))
 
 
 def _vocabulary(documents: Sequence[list[str]]) -> list[str]:

@@ -187,10 +187,12 @@ def _table_outcome(
     outcome.steps = [
         _step_outcome(step, document, named[step.name], verdict["failed"]) for step in table.steps
     ]
+    answer.stands_for = verdict.get("stands_for", answer.stands_for)
     if not verdict["kept"]:
         answer.table = table.name
         answer.step, answer.reason, answer.message = verdict["step"], verdict["reason"], verdict["message"]
-        answer.duplicate_of, answer.similarity = verdict["duplicate_of"], verdict["similarity"]
+        for told in ("duplicate_of", "similarity", "estimate", "band"):
+            setattr(answer, told, verdict.get(told, getattr(answer, told)))
         _add_twin(lake, head, answer)
         answer.to_keep, answer.to_preview = (
             higher_threshold(table.name, answer.step, answer.similarity)

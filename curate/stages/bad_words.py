@@ -53,6 +53,8 @@ def _path(options: BadWordsOptions) -> str:
 
 def _needs(options: BadWordsOptions) -> tuple[str, ...]:
     """The digest of the lists, which are read here too: what is wrong with them is told before the first document."""
+    if not Path(_path(options)).is_file():
+        raise RecipeError(f"There is no file {_path(options)} of lists.", hint=_HINT)
     digest = list_digest(_path(options))
     _words(_path(options), digest)
     return (digest,)
