@@ -41,12 +41,16 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 @dataclass
 class Cost:
-    """What something took: wall clock, processor time of all its processes, and their memory at its peak."""
+    """What something took: wall clock, processor time of all its processes, and their memory at its peak.
+
+    `driver_mb` is the peak of the first process alone.
+    """
 
     seconds: float = 0.0
     cpu_s: float = 0.0
     peak_mb: float = 0.0
     output: str = ""
+    driver_mb: float = 0.0
 
     def figures(self) -> dict[str, float]:
         """For a column of figures."""
@@ -86,7 +90,7 @@ def run(
         if process.returncode:
             raise SystemExit(f"{command} failed:\n{errors.read().decode('utf-8', 'replace')[-4000:]}")
         output = out.read().decode("utf-8", "replace")
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, memory.peak / _MB, output)
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, memory.peak / _MB, output, memory.driver / _MB)
 
 
 class Memory(threading.Thread):
@@ -94,11 +98,12 @@ class Memory(threading.Thread):
 
     def __init__(self, root: int) -> None:
         super().__init__(daemon=True)
-        self.root, self.peak, self.done = root, 0, threading.Event()
+        self.root, self.peak, self.driver, self.done = root, 0, 0, threading.Event()
 
     def run(self) -> None:
         while not self.done.wait(0.2):
             self.peak = max(self.peak, sum(_resident(pid) for pid in family(self.root)))
+            self.driver = max(self.driver, _resident(self.root))
 
 
 def family(root: int) -> set[int]:

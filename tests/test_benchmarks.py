@@ -16,6 +16,11 @@ SHARED = {
     "websites.py",
     "plain_scrapy.py",
     "plain_datatrove.py",
+    "plain_dedup.py",
+    "plain_juicer.py",
+    "plain_nemo.py",
+    "whole_datatrove.py",
+    "peers.py",
 }  # imported or run by the others
 SCRIPTS = sorted(file.name for file in FOLDER.glob("*.py") if file.name not in SHARED)
 

@@ -305,11 +305,11 @@ def giant_bucket(size, rng, shared=24):
 
 
 def test_a_giant_bucket_of_one_kind_costs_eight_anchors():
-    """3,000 near-copies: each is joined to the first eight, none is left over."""
+    """3,000 near-copies: the first 64 are joined to each other, the rest to the first eight, none is left over."""
     slots, shingles = giant_bucket(3000, np.random.default_rng(9), shared=120)
     rank = np.arange(3000)
     found = candidates(slots, shingles, rank, threshold=0.8, bands=1, rows=6)
-    assert len(found.pairs) == 8 * 7 / 2 + 8 * (3000 - 8)
+    assert len(found.pairs) == 64 * 63 / 2 + 8 * (3000 - 64)
     assert not found.unresolved.any()
     keeper, _ = leaders(rank, found.pairs, estimates(slots, found.pairs), 0.8)
     assert (keeper == 0).all()
@@ -324,9 +324,9 @@ def test_what_a_giant_bucket_leaves_over_is_counted():
     found = candidates(slots, shingles, np.arange(1050), threshold=0.8, bands=20, rows=6)
     assert sorted(map(tuple, found.pairs.tolist())) == [(row, row + 1000) for row in range(50)]
     assert found.unresolved.max() == 4
-    # compared in any case: the anchors of four rounds, here the 32 first, and the copies of those
-    assert not found.unresolved[:32].any()
-    assert (found.unresolved[32:1000] == 4).all()
+    # compared in any case: the first 64 of four lists, each list here beginning 8 rows later
+    assert not found.unresolved[:88].any()
+    assert (found.unresolved[88:1000] == 4).all()
 
 
 def test_a_residue_is_compared_with_its_own_anchors():

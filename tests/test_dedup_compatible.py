@@ -44,7 +44,24 @@ T3 = "Café déjà-vu: l'élève naïf naît à Noël; ÉTÉ 2024 coûte 1.234,5
 WORDS = {
     T1: ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog"],
     T2: ["on", "0", "march", "0", "prices", "rose", "by", "0", "from", "€", "0", "to", "€", "0"],
-    T3: ["cafe", "deja", "vu", "l", "eleve", "naif", "nait", "a", "noel", "ete", "0", "coute", "0", "0", "€", "environ"],
+    T3: [
+        "cafe",
+        "deja",
+        "vu",
+        "l",
+        "eleve",
+        "naif",
+        "nait",
+        "a",
+        "noel",
+        "ete",
+        "0",
+        "coute",
+        "0",
+        "0",
+        "€",
+        "environ",
+    ],
 }
 
 

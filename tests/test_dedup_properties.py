@@ -9,7 +9,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.dedup.candidates import WHOLE, candidates, least_slots
+from curate.dedup.candidates import candidates, least_slots
+from curate.dedup.compare import WHOLE
 from curate.dedup.leaders import leaders
 from curate.dedup.normalize import ALONE_RANGES
 from curate.dedup.shingles import ShingleOptions, shingle_sets

@@ -1,6 +1,7 @@
 """Kernels against slow and obvious Python, on text made to break them."""
 
 import random
+import time
 import unicodedata
 
 import numpy as np
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 from curate.engine import warm
 from curate.text import unicode
 from curate.text.arrow import buffers, normalised, texts
+from curate.text.decompose import decomposed
 from curate.text.detect import BROKEN, find_suspects
 from curate.text.lines import count_line_marks, count_marks, find_lines
+from curate.text.sums import sum_texts
 from curate.text.unicode import HALF, LETTER, QUARTER, SPACE, WORD
 from curate.text.words import count_distinct, find_words
 from schemas.errors import CurateError
@@ -143,6 +146,24 @@ def test_distinct_words_of_a_vocabulary(corpus, vocabulary):
 
 @checked
 @given(corpora)
+def test_sums_are_those_of_python(corpus):
+    corpus = [*corpus, *corpus[:1], "x" * 63 + "中", "’" * 20]
+    text = strings(corpus)
+    sums, words = sum_texts(text), find_words(text)
+    assert sums.characters.tolist() == [len(one) for one in corpus]
+    assert sums.newlines.tolist() == [one.count("\n") for one in corpus]
+    assert not ((words.halves + words.quarters > 0) & (sums.unspaced == 0)).any()
+    assert sums.unspaced[-2:].tolist() == [1, 0]
+
+
+def test_no_character_of_a_script_without_spaces_is_overlooked():
+    points = [point for point in range(0x110000) if not 0xD800 <= point < 0xE000]
+    characters = [chr(point) for point in points if bits(chr(point)) & (HALF | QUARTER)]
+    assert sum_texts(strings(characters)).unspaced.all()
+
+
+@checked
+@given(corpora)
 def test_lines_are_those_of_splitlines(corpus):
     text = strings(corpus)
     lines = find_lines(text)
@@ -236,3 +257,21 @@ def test_a_text_of_two_gigabytes_is_refused():
 
 def test_all_kernels_can_be_compiled_ahead():
     warm.main()
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [*"aé가한x ", "\u0301", "\u0338", "\u0323", "\u0344", "\u0f73", "\u1161", "\u0301" * 40]
+        )
+    )
+)
+def test_texts_are_decomposed_as_python_does(pieces):
+    text = "".join(pieces)
+    assert decomposed(text) == unicodedata.normalize("NFD", text)
+
+
+def test_a_crowd_of_marks_takes_no_longer_than_it_is_long():
+    started = time.process_time()
+    assert len(decomposed("x" + "\u0301\u0338\u0323" * 70_000)) == 210_001
+    assert time.process_time() - started < 3

@@ -1,6 +1,7 @@
 """What stages are told of the tokens of a text, by whatever splitter."""
 
 import random
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,14 @@ from curate.text.arrow import buffers
 from curate.text.punctuation import SYMBOLS, TERMINAL
 from curate.text.sentences import count_sentences
 from curate.text.stretches import find_stretches
-from curate.text.tokens import STARTS, STARTS_SEEN, find_tokens, stretch_tokens, tokens_at
+from curate.text.tokens import (
+    STARTS,
+    STARTS_SEEN,
+    count_vocabulary,
+    find_tokens,
+    stretch_tokens,
+    tokens_at,
+)
 from curate.text.words import find_words
 
 checked = settings(deadline=None, max_examples=80)
@@ -39,6 +47,32 @@ def strings(texts):
 def parts(tokens):
     data = bytes(tokens.compact)
     return [data[a:b].decode() for a, b in zip(tokens.start[:-1], tokens.start[1:], strict=True)]
+
+
+@checked
+@given(
+    corpora, st.lists(st.sampled_from(["word", "U.S.", "a", "1中", "é", "never seen", "x" * 40]), unique=True)
+)
+def test_the_words_of_a_vocabulary_are_counted_once_a_text(texts, vocabulary):
+    tokens = stretch_tokens(strings([*texts, "x" * 40]))
+    expected = [len(set(text.split()) & set(vocabulary)) for text in [*texts, "x" * 40]]
+    assert count_vocabulary(tokens, vocabulary).tolist() == expected
+
+
+@checked
+@given(corpora)
+def test_the_first_token_of_each_stretch(texts):
+    array = strings(texts)
+    for splitter in ("plain", "english-exact"):
+        tokens = find_tokens(array, splitter)
+        assert tokens.stretch_token[-1] == len(tokens.id)
+        for row, text in enumerate(texts):
+            low, high = tokens.stretch_first[row : row + 2]
+            firsts = tokens.stretch_token[low : high + 1].tolist()
+            found = [parts(tokens)[a:b] for a, b in pairwise(firsts)]
+            whole = splitter == "english-exact"  # which leaves nothing out
+            for own, stretch in zip(found, text.split(), strict=True):
+                assert "".join(own) == stretch if whole else all(token in stretch for token in own)
 
 
 @checked

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from curate.cli.options import quoted
 from schemas.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -107,6 +108,13 @@ def _look(what: list[str], out: str) -> Found:
         with working("the same command") as progress:
             return look_at_site(sites[0], progress)
     from curate.cli.found_files import look_at_files
+    from curate.sources.remote import is_url
+
+    if objects := [one for one in what if is_url(one)]:
+        raise UsageError(
+            f"{objects[0]} lies on an object store, where init does not look.",
+            hint=f"Download one of its files, type curate init with it, and write files = {quoted(objects[0])} into the recipe.",
+        )
 
     return look_at_files(what, out)
 

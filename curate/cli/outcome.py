@@ -36,7 +36,7 @@ def warnings(report: RunReport, lake: str) -> list[Text]:
         ]
         if table.failures:
             first = table.failures[0]
-            ask = at_lake(f" (curate why {first.id}", lake) + ")" if lake else ""
+            ask = f" ({at_lake(f'curate why {first.id}', lake)})" if lake else ""
             found.append(f"{table.table}: {first.place}: {first.message}{ask}")
     return [Text.assemble(("! ", "bold yellow"), text(line, 400)) for line in found]
 

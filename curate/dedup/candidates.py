@@ -2,10 +2,9 @@
 
 Band by band: a key per row from the slots of the band; rows partitioned by the top bits of the key, so
 that the table of each partition fits the cache; equal keys make a bucket, in order of rank. Within a
-bucket sketches are compared, and a pair passes if its estimate does not exclude the threshold. A bucket of
-up to 64 rows is compared whole. In a larger one (a template, a licence) the first 8 rows are anchors:
-each row is compared with them, and those that agree with none are the bucket of the next round. What
-three more rounds leave is counted.
+bucket sketches are compared (`compare.py`), and a pair passes if its estimate does not exclude the threshold.
+
+All of this is in memory. `bounded.py` finds the same pairs within a budget, `bandindex.py` those of new rows.
 """
 
 from __future__ import annotations
@@ -16,17 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from curate.dedup.compare import compare, fill_records, record_words
 from curate.dedup.pairs import places, rank_order
 from curate.dedup.shingles import I64, U32, U64, mix, nonzero, read_only, table_size
-from curate.dedup.sketch import EMPTY, equal_slots
+from curate.dedup.sketch import EMPTY
 from curate.text.jit import kernel
 from schemas.errors import UsageError
 
 I32 = npt.NDArray[np.int32]
 
-WHOLE = 64  # rows of a bucket that is compared whole
-ANCHORS = 8  # of a larger bucket; 8 lost no removal on 17,604 documents, 2 lost 0.4 %
-ROUNDS = 4  # of anchors, the first included
 SPREAD = 3.5  # standard errors of the sketch below the threshold: lost no pair in ten settings measured
 
 
@@ -52,15 +49,32 @@ def least_slots(threshold: float, slots: int) -> int:
 
 
 @kernel
+def _key(slots: U32, row: int, band: int, rows: int) -> np.uint64:
+    """Key of a row's band, other bands' keys being others; 0 for a text without a word, which is in no bucket."""
+    if slots[row, band * rows] == EMPTY:
+        return np.uint64(0)
+    key = np.uint64(band) * _KEY
+    for k in range(band * rows, (band + 1) * rows):
+        key = (key ^ np.uint64(slots[row, k])) * _KEY
+    return nonzero(mix(key))
+
+
+@kernel
 def band_keys(slots: U32, position: I64, band: int, rows: int) -> U64:
-    """Key of a band by position in rank; 0 for a text without a word, which is in no bucket."""
+    """Key of a band by position in rank."""
     keys = np.empty(len(position), np.uint64)
     for row in range(len(position)):  # in order of memory: reading rows by rank would be ten times slower
-        key = np.uint64(0)
-        for k in range(band * rows, (band + 1) * rows):
-            key = (key ^ np.uint64(slots[row, k])) * _KEY
-        empty = slots[row, band * rows] == EMPTY
-        keys[position[row]] = np.uint64(0) if empty else nonzero(mix(key))
+        keys[position[row]] = _key(slots, row, band, rows)
+    return keys
+
+
+@kernel
+def all_keys(slots: U32, bands: int, rows: int) -> U64:
+    """Keys of all bands, (n, bands)."""
+    keys = np.empty((len(slots), bands), np.uint64)
+    for row in range(len(slots)):
+        for band in range(bands):
+            keys[row, band] = _key(slots, row, band, rows)
     return keys
 
 
@@ -114,8 +128,8 @@ def firsts(keys: U64) -> I32:
 
 
 @kernel
-def _buckets(first: I32) -> tuple[I32, I64]:
-    """Positions of each bucket of two or more, in order of rank, one bucket after the other; borders."""
+def buckets(first: I32) -> tuple[I32, I64]:
+    """Positions of each bucket of two or more, in order of rank, one bucket after the other; and the borders."""
     sizes = np.zeros(len(first), np.int64)
     for f in first:
         sizes[f] += 1
@@ -137,64 +151,6 @@ def _buckets(first: I32) -> tuple[I32, I64]:
     return members, borders[: count + 1].copy()
 
 
-@kernel
-def _compare_round(
-    bucket: I32, anchors: int, slots: U32, shingles: I32, order: I64, threshold: float, least: int,
-    found: U64, count: int,
-) -> tuple[int, int]:  # fmt: skip
-    """Compare a bucket with its first rows; pairs into `found` from `count`, the unresolved to its front.
-
-    A row is resolved when its estimate with an anchor reaches the threshold. Returns how many pairs
-    `found` holds and how many rows are left over.
-    """
-    heads = order[bucket[:anchors]]
-    left = 0
-    head_positions = bucket[:anchors].copy()
-    for i in range(len(bucket)):
-        row = order[bucket[i]]
-        resolved = i < anchors
-        for j in range(min(i, anchors)):
-            small, large = shingles[row], shingles[heads[j]]
-            if small > large:
-                small, large = large, small
-            if small / large < threshold:  # J is at most the ratio of the sizes
-                continue
-            same = equal_slots(slots, row, heads[j])
-            if same >= least:
-                found[count] = np.uint64(head_positions[j]) << np.uint64(32) | np.uint64(bucket[i])
-                count += 1
-            resolved |= same >= threshold * slots.shape[1]
-        if not resolved:
-            bucket[left] = bucket[i]
-            left += 1
-    return count, left
-
-
-@kernel
-def _compare(
-    members: I32, borders: I64, slots: U32, shingles: I32, order: I64, threshold: float, least: int,
-    unresolved: I32,
-) -> U64:  # fmt: skip
-    """Pairs of positions (first << 32 | second) that pass, over all buckets of a band."""
-    bound = 0
-    for g in range(len(borders) - 1):
-        size = borders[g + 1] - borders[g]
-        bound += size * (size - 1) // 2 if size <= WHOLE else size * ANCHORS * ROUNDS + WHOLE * WHOLE
-    found = np.empty(bound, np.uint64)  # memory that is never written to is never taken
-    count = int(np.int64(0))  # a plain 0 is a type of its own: Numba would compile the callee twice
-    for g in range(len(borders) - 1):
-        bucket = members[borders[g] : borders[g + 1]]
-        for _ in range(ROUNDS):
-            anchors = len(bucket) if len(bucket) <= WHOLE else ANCHORS
-            count, left = _compare_round(
-                bucket, anchors, slots, shingles, order, threshold, least, found, count
-            )
-            bucket = bucket[:left]
-        for p in bucket:
-            unresolved[order[p]] += 1
-    return found[:count].copy()
-
-
 def candidates(
     slots: U32, shingles: I32, rank: I64, *, threshold: float, bands: int, rows: int
 ) -> Candidates:
@@ -202,7 +158,7 @@ def candidates(
 
     `slots` (n, K) and `shingles` (n,) are those of `Sketches`; `rank` (n,) says who comes first (distinct
     numbers, the best document lowest). The result depends on the rows and their ranks, not on their order
-    in the arrays. Memory beside the arguments: about 40 bytes per row, 8 per pair and band it is found in.
+    in the arrays. Memory beside the arguments: about K + 48 bytes per row, 8 per pair and band it is found in.
 
     Raises:
         UsageError: ranks are not distinct, arrays differ in length, or the bands need more slots.
@@ -215,12 +171,16 @@ def candidates(
     order = read_only(rank_order(rank), np.int64)
     position = read_only(places(order), np.int64)
     slots, shingles = read_only(slots, np.uint32), read_only(shingles, np.int32)
+    records = np.empty((len(order), record_words(slots.shape[1])), np.uint64)
+    fill_records(slots, shingles, position, records)
     least = least_slots(threshold, slots.shape[1])
-    unresolved = np.zeros(len(order), np.int32)
+    left_over = np.zeros(len(order), np.int32)
     found = [np.empty(0, np.uint64)]
     for band in range(bands):
-        members, borders = _buckets(firsts(band_keys(slots, position, band, rows)))
-        found.append(_compare(members, borders, slots, shingles, order, threshold, least, unresolved))
+        members, borders = buckets(firsts(band_keys(slots, position, band, rows)))
+        found.append(compare(members, borders, records, slots.shape[1], threshold, least, 0, left_over)[0])
+    unresolved = np.empty_like(left_over)
+    unresolved[order] = left_over
     packed = np.sort(np.concatenate(found))  # then the distinct: np.unique took 16 times as long
     packed = packed[np.flatnonzero(np.diff(packed, prepend=np.uint64(0)))]
     ends = np.stack([packed >> np.uint64(32), packed & np.uint64(0xFFFFFFFF)], axis=1).astype(np.int64)

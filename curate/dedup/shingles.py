@@ -41,10 +41,10 @@ U32 = npt.NDArray[np.uint32]
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 
-_WORD = np.uint64(0x9FB21C651E98DF25)  # odd multipliers: of a word's characters,
-_POLYNOMIAL = np.uint64(0xD6E8FEB86659FD93)  # of the words in a shingle,
+WORD = np.uint64(0x9FB21C651E98DF25)  # odd multipliers: of a word's characters,
+POLYNOMIAL = np.uint64(0xD6E8FEB86659FD93)  # of the words in a shingle,
 _TEXT = np.uint64(0xA0761D6478BD642F)  # of the words in a text
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _ALONE = np.uint32(ALONE)
 
 
@@ -98,7 +98,7 @@ def nonzero(x: np.uint64) -> np.uint64:
 
 
 @kernel
-def _multibyte(data: U8, at: int, stop: int, table: U32) -> tuple[int, np.uint32]:
+def multibyte(data: U8, at: int, stop: int, table: U32) -> tuple[int, np.uint32]:
     """Length in bytes and symbol of the character at `at` whose first byte is not ASCII."""
     byte = np.int64(data[at])
     width = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
@@ -128,13 +128,13 @@ def words_of(data: U8, start: int, stop: int, table: U32, seed: np.uint64, out: 
             symbol = table[data[at]]
             at += 1
         else:
-            width, symbol = _multibyte(data, at, stop, table)
+            width, symbol = multibyte(data, at, stop, table)
             at += width
         if symbol == dropped:
             continue
         if separator < symbol < _ALONE:
             if symbol != digit or previous != digit:
-                word = (word ^ np.uint64(symbol)) * _WORD
+                word = (word ^ np.uint64(symbol)) * WORD
             previous = symbol
             continue
         if previous != separator:
@@ -143,7 +143,7 @@ def words_of(data: U8, start: int, stop: int, table: U32, seed: np.uint64, out: 
             word = seed
             previous = separator
         if symbol != separator:
-            out[count] = mix((seed ^ np.uint64(symbol & ~_ALONE)) * _WORD)
+            out[count] = mix((seed ^ np.uint64(symbol & ~_ALONE)) * WORD)
             count += 1
     if previous != separator:
         out[count] = mix(word)
@@ -161,15 +161,15 @@ def _characters(data: U8, start: int, stop: int, table: U32, seed: np.uint64, ou
     while at < stop:
         width, symbol = 1, table[data[at]]
         if data[at] >= 0x80:
-            width, symbol = _multibyte(data, at, stop, table)
+            width, symbol = multibyte(data, at, stop, table)
         at += width
         if symbol == dropped or (symbol == digit and previous == digit):
             continue
         if symbol != separator:
             if previous == separator and count > 0:
-                out[count] = mix((seed ^ np.uint64(0x20)) * _WORD)
+                out[count] = mix((seed ^ np.uint64(0x20)) * WORD)
                 count += 1
-            out[count] = mix((seed ^ np.uint64(symbol & ~_ALONE)) * _WORD)
+            out[count] = mix((seed ^ np.uint64(symbol & ~_ALONE)) * WORD)
             count += 1
         previous = symbol
     return count
@@ -195,11 +195,11 @@ def _roll(words: U64, count: int, ngram: int) -> int:
     total = np.uint64(0)
     power = np.uint64(1)
     for i in range(length - 1):
-        total = total * _POLYNOMIAL + words[i]
-        power *= _POLYNOMIAL
-    salt = np.uint64(0) if count >= ngram else np.uint64(count) * _GOLDEN
+        total = total * POLYNOMIAL + words[i]
+        power *= POLYNOMIAL
+    salt = np.uint64(0) if count >= ngram else np.uint64(count) * GOLDEN
     for i in range(count - length + 1):
-        total = total * _POLYNOMIAL + words[i + length - 1]
+        total = total * POLYNOMIAL + words[i + length - 1]
         first = words[i]
         words[i] = nonzero(mix(total ^ salt))
         total -= first * power
@@ -313,7 +313,7 @@ def text_buffers(texts: pa.LargeStringArray) -> tuple[U8, I64, int]:
 
 def hash_seed(options: ShingleOptions) -> np.uint64:
     """Where the hash of every word begins."""
-    return np.uint64(mix(np.uint64(options.seed) + _GOLDEN))
+    return np.uint64(mix(np.uint64(options.seed) + GOLDEN))
 
 
 def symbols(options: ShingleOptions) -> tuple[U32, bool]:

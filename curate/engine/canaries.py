@@ -25,6 +25,7 @@ from curate.engine.check_findings import (
 from curate.engine.checks import anonymize_steps
 from curate.engine.judge import judge
 from curate.engine.measure import with_keys
+from curate.engine.passages import with_passages
 from curate.engine.plan import CORPUS_STAGES, Plan, PlannedStep, make_plan
 from curate.engine.progress import Progress
 from curate.engine.run import run_tables
@@ -131,7 +132,7 @@ class _Trial:
                 continue
             rows = standing(session, head, table.name if table.kind != "documents" else plan.tables[1].name)
             if table.kind == "measured":
-                rows = with_keys(rows, open_table)
+                rows = with_keys(with_passages(session, head, open_table, rows), open_table)
                 content = home.content(table.name, open_table.fingerprint, open_table.schema).scan()
                 rows = (
                     rows.lazy()

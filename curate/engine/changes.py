@@ -10,6 +10,9 @@ from schemas.report import TableReport
 
 def note_changes(report: TableReport, state: State, pin: int | None, verdicts: pl.DataFrame) -> None:
     """Count what arrived, came back, changed and went; all arrive where there was no version before."""
+    if pin is None:
+        report.arrived = int(verdicts.get_column("kept").sum())
+        return
     old = state.scan(pin).select("id", was="kept", old_key="key").collect()
     both = verdicts.select("id", "key", "kept").join(old, on="id", how="full", coalesce=True)
     counts = both.select(

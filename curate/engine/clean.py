@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from curate.engine.progress import Progress
 from curate.engine.run import run_tables
 from curate.engine.session import Session
 from curate.engine.shape import Shape, in_input_order
-from curate.engine.shard import read_texts
+from curate.engine.shard import read_texts, take_rows
 from curate.engine.write import Output, check_output, read_size, write_rows
 from curate.lake.disk import disk_errors
 from curate.lake.parquet import write_parquet
@@ -100,6 +101,8 @@ def clean_by(
     with _beside(output) as beside:
         inputs = [_input(file, beside) for file in files]
         plan = make_plan(make_recipe(inputs))
+        if [str(file) for file in files] == [STDIN]:  # its places are stdin.jsonl#4, wherever the copy lies
+            plan = replace(plan, recipe=plan.recipe.model_copy(update={"path": str(beside / STDIN)}))
         _refuse_own_output(plan, output)
 
         def write(session: Session) -> None:
@@ -141,7 +144,7 @@ def _beside(output: Output) -> Iterator[Path]:
 def _input(file: str | Path, beside: Path) -> str:
     """A file, folder, glob or URL as the recipe names it; "-" is written to a file beside the result first."""
     if str(file) == STDIN:
-        return str(_spooled(beside))
+        return str(_spooled(beside).absolute())
     return str(file) if is_url(str(file)) else str(Path(file).expanduser().absolute())
 
 
@@ -246,15 +249,35 @@ def _with_texts(rows: pl.DataFrame, columns: list[str]) -> pa.Table:
 
 
 def _write_measurements(session: Session, head: Head, out: Path) -> None:
-    """Every measured number of every document that was measured: id, place, one struct per step."""
-    frame = session.lake.read(NAME, "verdicts/documents", head).select("id", "place")
-    for table in session.plan.tables:
-        if table.kind == "measured" and table.measured:
-            keys = session.lake.read(NAME, f"verdicts/{table.name}", head).select("id", "key")
-            steps = [step for step, _ in table.measured]
-            content = (
-                session.lake.content(table.name, table.fingerprint, table.schema).scan().select("key", *steps)
-            )
-            frame = frame.join(keys.join(content, on="key").drop("key"), on="id", how="left")
-    rows = frame.sort("place").collect().to_arrow()
-    write_parquet(rows, rows.schema, out)
+    """Every measured number of every document: id, place, one struct per step, NULL where it was not measured."""
+    tables = [table for table in session.plan.tables if table.kind == "measured" and table.measured]
+    documents = session.lake.read(NAME, "verdicts/documents", head).select("id", "place").collect()
+    schema = pa.schema([("id", pa.large_string()), ("place", pa.large_string())])
+    located = []
+    for table in tables:
+        content = session.lake.content(table.name, table.fingerprint, table.schema)
+        keys = session.lake.read(NAME, f"verdicts/{table.name}", head).select("id", "key").collect()
+        located.append(keys.join(content.places(), on="key").drop("key"))
+        schema = pa.unify_schemas([schema, pa.schema(table.measured)])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for part in in_input_order(documents).iter_slices(_BATCH):
+            columns = part.to_arrow().columns
+            for table, places in zip(tables, located, strict=True):
+                columns += _measurements(part, places, table.measured)
+            yield from pa.table(columns, names=schema.names).cast(schema).to_batches()
+
+    write_parquet(batches(), schema, out)
+
+
+def _measurements(
+    documents: pl.DataFrame, places: pl.DataFrame, steps: list[tuple[str, pa.StructType]]
+) -> list[pa.ChunkedArray | pa.Array]:
+    """A struct per step for documents (id) whose measurements lie at `places` (id, file, row)."""
+    at = documents.select("id").join(places, on="id", how="left", maintain_order="left")
+    there = pl.col("file").is_not_null()
+    if not len(found := at.filter(there)):
+        return [pa.nulls(len(at), kind) for _, kind in steps]
+    rows = take_rows(found, [step for step, _ in steps])
+    index = at.select(pl.when(there).then(there.cum_sum().cast(pl.Int64) - 1)).to_series().to_arrow()
+    return [rows.column(step).take(index) for step, _ in steps]

@@ -37,6 +37,7 @@ def make_corpus(session: Session) -> Head:
     """Run the last steps, write the product, publish both."""
     made = measure_table(session, "corpus")
     product = _product(session, made)
+    made.rows = made.rows.clear()  # not to be held while texts are written
     state = session.lake.state(session.name, "corpus", corpus_schema(session))
     pin = made.base.pins.get(session.key("corpus"))
     version = _update(session, made, state, pin, product)
@@ -100,7 +101,9 @@ def _product(session: Session, made: MeasuredTable) -> pl.DataFrame:
     )
     made_from = ["document_key", "text_digest", "language", "source", "place", "url", "license", "access"]
     key = digest_rows([pl.repeat(spec, len(rows), eager=True), *rows.select(made_from).get_columns()])
-    return rows.with_columns(key=key)
+    written = [name for name in corpus_schema(session).names if name not in {"text", "extra"}]
+    columns = dict.fromkeys([*written, "document_key", "home", "home_key", "chars"])
+    return rows.with_columns(key=key).select(*columns)
 
 
 def _kept_as(plan: Plan, name: str) -> str:

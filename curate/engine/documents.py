@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from curate.engine.changes import note_changes
@@ -115,7 +116,7 @@ def _records(session: Session, reader: Reader, pages: pl.DataFrame) -> pl.DataFr
         ]
     )
     order = {name: number for number, name in enumerate(session.plan.recipe.sources)}
-    joined = pages.lazy().join(both, on="page").rename({"document": "key"})
+    joined = pages.lazy().join(both, on="page").drop("page", "etag").rename({"document": "key"})
     ranked = joined.with_columns(_order=pl.col("source").replace_strict(order, return_dtype=pl.Int32))
     rows = ranked.sort("_order", "url", "ordinal").drop("_order").collect()
     return _limited(rows, session.limit)
@@ -137,11 +138,10 @@ def _with_ids(session: Session, rows: pl.DataFrame, reader: Reader) -> pl.DataFr
         pl.col("digest").fill_null("")
     )
     site, many = pl.col("kind") == "site", pl.col("kind") == "many"
-    equal = pl.int_range(pl.len()).over("source", "kind", "digest", "reason")
     rows = rows.with_columns(
         place=pl.when(many).then(pl.format("{}#{}", "path", pl.col("ordinal") + 1)).otherwise("path"),
         url=pl.when(site).then("path").otherwise(pl.col("own_url").fill_null("")),
-        _equal=pl.when(many).then(equal).otherwise(0),
+        _equal=pl.when(many).then(_equal_before(rows)).otherwise(0),
     )
     identity = rows.select(
         "kind",
@@ -149,9 +149,19 @@ def _with_ids(session: Session, rows: pl.DataFrame, reader: Reader) -> pl.DataFr
         what=pl.when(many & (pl.col("key") != "")).then("digest").otherwise("place"),
         equal="_equal",
     )
-    rows = rows.drop("page", "etag", "own_url", "path", "kind", "_equal", strict=False)
-    rows = rows.with_columns(id=digest_rows(identity.get_columns()))
-    return _with_source_columns(session, rows.unique("id", keep="first", maintain_order=True))
+    rows = rows.drop("own_url", "path", "kind", "_equal").with_columns(id=digest_rows(identity.get_columns()))
+    if rows.get_column("id").n_unique() < len(rows):
+        rows = rows.unique("id", keep="first", maintain_order=True)
+    return _with_source_columns(session, rows)
+
+
+def _equal_before(rows: pl.DataFrame) -> pl.Series:
+    """How many equal records come before each row; few are looked at, for most texts are there once."""
+    twice = rows.get_column("digest").is_duplicated()
+    count = pl.int_range(pl.len()).over("source", "kind", "digest", "reason")
+    equal = np.zeros(len(rows), dtype=np.int64)
+    equal[twice.to_numpy()] = rows.filter(twice).select(count).to_series().to_numpy()
+    return pl.Series(equal)
 
 
 def _extra(session: Session) -> list[str]:
@@ -187,8 +197,8 @@ def _judged(session: Session, table: PlannedTable, rows: pl.DataFrame) -> tuple[
     """Verdicts on documents that could be read; rows hold all that rules may name."""
     typed = with_kept_columns(rows.lazy(), session.plan).collect()
     verdicts, reasons = judge(typed, table)
-    places = rows.select("id", "digest", "source", "place", "url", "license", "access")
-    return verdicts.join(places, on="id", maintain_order="left"), reasons
+    places = rows.select("digest", "source", "place", "url", "license", "access")
+    return verdicts.hstack(places), reasons
 
 
 def judge_documents(

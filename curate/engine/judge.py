@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 import polars as pl
 
 from curate.engine.plan import PlannedTable
 from schemas.report import Reason
 
+_AT_ONCE = 50_000  # documents: a name for each rule is made on the way
 _PLAIN = {"message": pl.lit(""), "duplicate_of": pl.lit(""), "similarity": pl.lit(0.0)}
 
 
@@ -18,17 +22,11 @@ def judge(
     `frame` has id, key, the columns that rules name and a struct per step (NULL for documents that broke
     a stage, which `errors` names: key, step, message).
     """
-    failed, unjudged = _failures(frame, table)
-    names = failed.columns
-    listed = (
-        pl.concat_list([pl.when(pl.col(name)).then(pl.lit(name)) for name in names]).list.drop_nulls()
-        if names
-        else pl.lit([], dtype=pl.List(pl.String))
-    )
-    verdicts = pl.concat([frame.select("id", "key"), failed], how="horizontal").select(
-        "id", "key", failed=listed
-    )
-    verdicts = _with_errors(verdicts, errors)
+    unjudged: Counter[str] = Counter()
+    parts = [_failed(part, table, unjudged) for part in frame.iter_slices(_AT_ONCE)] or [
+        _failed(frame, table, unjudged)
+    ]
+    verdicts = _with_errors(pl.concat(parts), errors)
     first = pl.col("failed").list.first().fill_null("")
     verdicts = verdicts.with_columns(
         kept=pl.col("failed").list.len() == 0,
@@ -40,6 +38,20 @@ def judge(
             verdicts = verdicts.with_columns(default.alias(name))
     columns = ["id", "key", "kept", "step", "reason", "failed", "message", "duplicate_of", "similarity"]
     return verdicts.select(columns), reasons_of(verdicts, table, unjudged)
+
+
+def _failed(frame: pl.DataFrame, table: PlannedTable, unjudged: Counter[str]) -> pl.DataFrame:
+    """id, key, and the names of the rules that each document failed."""
+    failed, nulls = _failures(frame, table)
+    unjudged.update(nulls)
+    names = failed.columns
+    listed = (
+        pl.concat_list([pl.when(pl.col(name)).then(pl.lit(name)) for name in names]).list.drop_nulls()
+        if names
+        else pl.lit([], dtype=pl.List(pl.String))
+    )
+    both = pl.concat([frame.select("id", "key"), failed], how="horizontal")
+    return both.select("id", "key", failed=listed)
 
 
 def _failures(frame: pl.DataFrame, table: PlannedTable) -> tuple[pl.DataFrame, dict[str, int]]:
@@ -79,7 +91,7 @@ def _with_errors(verdicts: pl.DataFrame, errors: pl.DataFrame | None) -> pl.Data
     ).drop("step")
 
 
-def reasons_of(verdicts: pl.DataFrame, table: PlannedTable, unjudged: dict[str, int]) -> list[Reason]:
+def reasons_of(verdicts: pl.DataFrame, table: PlannedTable, unjudged: Mapping[str, int]) -> list[Reason]:
     """What each rule did, in the order of the recipe, then errors."""
     only = pl.col("failed").list.len() == 1
     counted = (

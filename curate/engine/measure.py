@@ -14,6 +14,7 @@ from curate.engine.changes import note_changes
 from curate.engine.checks import Pinned, table_checks
 from curate.engine.histogram import histograms
 from curate.engine.judge import judge
+from curate.engine.passages import with_passages
 from curate.engine.plan import PlannedTable
 from curate.engine.session import Session, verdict_digest
 from curate.engine.shard import plan_shards, step_tasks, write_plan
@@ -23,6 +24,7 @@ from curate.lake.digest import digest_rows
 from curate.lake.runs import Head
 from schemas.errors import StageError
 from schemas.report import Failure, TableReport
+from schemas.tables import TABLES
 
 ERRORS = {"key": pl.String, "step": pl.String, "message": pl.String}
 _FAILURES_SHOWN = 20
@@ -48,23 +50,28 @@ class MeasuredTable:
 
 def make_measured(session: Session, name: str) -> Head:
     """Measure, judge and publish one table of steps that look at one document at a time."""
-    return publish_measured(session, measure_table(session, name), {}, {})
+    made = measure_table(session, name)
+    made.rows = made.rows.clear()  # not to be held while verdicts are written
+    return publish_measured(session, made, {}, {})
 
 
 def measure_table(session: Session, name: str) -> MeasuredTable:
     """Measure what was never measured, and judge everything that reaches the table."""
     begun, base = time.perf_counter(), session.lake.head()
     table, report = session.plan.table(name), TableReport(table=name)
-    rows = with_keys(standing(session, base, name), table)
+    steps = session.plan.steps_asked_by(table)
+    rows = with_passages(session, base, table, standing(session, base, name, steps=steps))
+    rows = with_keys(rows, table)
     content = session.lake.content(name, table.fingerprint, table.schema)
     errors = measure_missing(session, base, table, rows, content, report)
     measured = content.scan().select("key", "digest_out", *[step for step, _ in table.measured])
     judged = rows.lazy().join(measured, on="key", how="left", maintain_order="left").collect()
+    del rows
     verdicts, report.reasons = judge(judged, table, errors)
     report.rows, report.kept = len(verdicts), int(verdicts.get_column("kept").sum())
     report.histograms = histograms(judged, table, verdicts)
     report.languages = _languages(judged)
-    report.failures = _failures(verdicts, rows)
+    report.failures = _failures(verdicts, judged)
     attribute(report, session.plan, table, judged, verdicts)
     return MeasuredTable(base, table, judged, verdicts, content, report, begun)
 
@@ -74,7 +81,8 @@ def publish_measured(
 ) -> Head:
     """Check and publish the verdicts of a measured table, and the state tables that were made of it."""
     name = made.table.name
-    state = session.lake.state(session.name, f"verdicts/{name}")
+    # Of a table called deduplicated, too, whose steps that compare documents are switched off.
+    state = session.lake.state(session.name, f"verdicts/{name}", TABLES["verdicts"].schema)
     pin = made.base.pins.get(session.key(f"verdicts/{name}"))
     note_changes(made.report, state, pin, made.verdicts)
     version, written = state.replace_rows(made.verdicts, pin, "id")
@@ -120,13 +128,20 @@ def measure_missing(
 ) -> pl.DataFrame:
     """Run the steps over texts whose key is not in the content; returns errors (key, step, message)."""
     appender = content.append()
-    unknown = rows.join(appender.known.to_frame("key"), on="key", how="anti", maintain_order="left")
+    flat = [name for name in table.reads if len(_path(name)) == 1]
+    nested = [_path(name)[0] for name in table.reads if len(_path(name)) > 1]
+    needed = dict.fromkeys(["key", "home", "home_key", "chars", *flat, *nested])
+    unknown = rows.select(*needed).join(
+        appender.known.to_frame("key"), on="key", how="anti", maintain_order="left"
+    )
     missing = unknown.unique("key", keep="first", maintain_order=True)
     report.measured = len(missing)
     report.reused = len(rows) - len(unknown)  # a text that stands twice and is new was not there before
     session.progress.start(table.name, len(rows))
     session.progress.advance(table.name, len(rows) - len(missing))
     tasks = shard_tasks(session, head, table, missing, content)
+    total = len(missing)
+    del unknown, missing  # the plan file has them
     errors: list[list[str]] = []
     done = 0
     for result in session.workers.map("curate.engine.shard:measure_shard", tasks):
@@ -134,7 +149,7 @@ def measure_missing(
             appender.add(Path(result["file"]))
         errors += result["errors"]
         done += result["done"]
-        refuse_many_errors(table.name, errors, done, len(missing))
+        refuse_many_errors(table.name, errors, done, total)
         for step, seconds in result["seconds"].items():
             report.step_seconds[step] = report.step_seconds.get(step, 0.0) + seconds
         session.progress.advance(table.name, result["done"])
@@ -146,7 +161,7 @@ def measure_missing(
 def shard_tasks(
     session: Session, head: Head, table: PlannedTable, missing: pl.DataFrame, content: Content
 ) -> list[dict[str, Any]]:
-    """The shards of a table as tasks; their rows lie in one plan file."""
+    """The shards of a table as tasks; their rows (key, home, home_key, chars, what is read) lie in one plan file."""
     if missing.is_empty():
         return []
     located = locate(session, head, missing)

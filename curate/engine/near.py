@@ -128,7 +128,7 @@ class NearDuplicates:
         """Slots (n, K) and shingle counts (n,) of the rows' texts; what is missing is made."""
         content = self.content("signatures")
         have = content.keys()
-        keyed = rows.with_columns(key="text_digest")
+        keyed = rows.select("home", "home_key", "chars", key="text_digest")
         unknown = keyed.join(have.to_frame("key"), on="key", how="anti", maintain_order="left")
         missing = unknown.unique("key", keep="first", maintain_order=True)
         self.comparing.report.measured, self.comparing.report.reused = len(missing), len(rows) - len(unknown)
@@ -181,7 +181,7 @@ class NearDuplicates:
         places = locate(
             self.comparing.session,
             self.comparing.base,
-            rows.with_columns(index).join(concerned, on="index", how="semi"),
+            rows.select("home", "home_key", "chars", index).join(concerned, on="index", how="semi"),
         )
         first = places.select(row_a="index", file_a="file", at_a="row", chars="chars")
         second = places.select(row_b="index", file_b="file", at_b="row")

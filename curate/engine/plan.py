@@ -32,6 +32,7 @@ CORPUS_STAGES = ("exact", "minhash")  # need the whole corpus at once: see curat
 _TAKEN = {column.name for table in ("corpus", "filtered", "chunks") for column in TABLES[table].columns} | {
     *DOCUMENT_COLUMNS, "document_key", "home", "home_key", "file", "row", "document_id", "chunk_id",
 }  # fmt: skip
+PASSAGES = "passages"  # what a step may read of the whole corpus: see curate/engine/passages.py
 KEEP_TYPES = {"string": pl.String, "int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean}
 
 
@@ -106,6 +107,17 @@ class Plan:
         names = [table.name for table in self.tables]
         return self.tables[: names.index(name)]
 
+    def steps_asked_by(self, table: PlannedTable) -> set[str]:
+        """Steps whose measurements a measured table asks for: its rules and keys, the language, what was redacted."""
+        named = {column for step in table.steps for rule in step.rules.values() for column in rule.columns}
+        told = {
+            step.name
+            for other in self.tables
+            for step in other.steps
+            if step.stage and step.stage.name in ("langid", "anonymize")
+        }
+        return {name.split(".")[0] for name in {*named, *table.reads}} | told
+
     def columns_of(self, name: str) -> list[str]:
         """Where the sources have a column of one's own: under its name, or as their `columns` say."""
         sources = self.recipe.sources.values()
@@ -152,30 +164,40 @@ def _refuse_unknown_groups(plan: Plan) -> None:
 def _refuse_taken_names(
     recipe: Recipe, table: str, steps: tuple[PlannedStep, ...], before: list[PlannedTable]
 ) -> None:
-    """The name of a step is that of its measurements: no other column, and no earlier step, may bear it."""
-    earlier = {name: other.name for other in before for name, _ in other.measured}
+    """The name of a step is that of its measurements: no other column, and no earlier step, may bear it.
+
+    Nor one that differs in capital letters only: Delta Lake takes both for the same column.
+    """
+    earlier = {name.lower(): other.name for other in before for name, _ in other.measured}
     for step in steps:
         if step.stage is None:
             continue
         own = {field.name for field in step.stage.measures}
-        if step.name in _TAKEN | own or step.name in earlier:
-            what = f"a step of {earlier[step.name]}" if step.name in earlier else "a column of every document"
+        name = step.name.lower()
+        if name in _TAKEN | own or name in earlier:
+            what = f"a step of {earlier[name]}" if name in earlier else "a column of every document"
             raise RecipeError(
                 f"{recipe.path or 'the recipe'}: [{table}.{step.name}] is called like {what}.",
                 hint=f'Give it a name of its own: [{table}.my_{step.name}] and use = "{step.stage.name}"',
             )
+        earlier[name] = table
 
 
 def _kept_columns(recipe: Recipe) -> dict[str, pl.DataType]:
     kept: dict[str, pl.DataType] = {}
     for source, options in recipe.sources.items():
         for column, kind in options.kept.items():
-            if column in _TAKEN or any(
-                step.name == column for steps in recipe.tables.values() for step in steps
+            if column.lower() in _TAKEN or any(
+                step.name.lower() == column.lower() for steps in recipe.tables.values() for step in steps
             ):
                 raise RecipeError(
                     f'[sources.{source}] keeps "{column}", a name that every document has.',
                     hint="Rename the column in the file, or leave it out of keep.",
+                )
+            if same := [other for other in kept if other != column and other.lower() == column.lower()]:
+                raise RecipeError(
+                    f'[sources.{source}] keeps "{column}" beside "{same[0]}", which Delta Lake takes for the same column.',
+                    hint="Rename one of them in the file, or leave it out of keep.",
                 )
             if kept.setdefault(column, KEEP_TYPES[kind]()) != KEEP_TYPES[kind]():
                 raise RecipeError(
@@ -188,9 +210,11 @@ def _kind(recipe: Recipe, table: str, steps: tuple[PlannedStep, ...]) -> str:
     if table == "documents":
         return "documents"
     corpus = [step for step in recipe.tables[table] if step.stage in CORPUS_STAGES]
-    if corpus and len(corpus) < len(steps):
+    whole = [step for step in steps if step.stage and PASSAGES in step.stage.reads]
+    if (corpus and len(corpus) < len(steps)) or (whole and len(steps) > 1):
+        name = (corpus or whole)[0].name
         raise RecipeError(
-            f"{table} mixes {corpus[0].name}, which needs all documents at once, with steps for one document.",
+            f"{table} mixes {name}, which needs all documents at once, with steps for one document.",
             hint=f'Give them tables of their own: order = ["documents", ..., "{table}", "my_table", "corpus"]',
         )
     return "deduplicated" if corpus else "measured"
@@ -287,7 +311,7 @@ def _rule_schema(
 
 def _refuse_unmeasured(table: str, step: Step, stage: Stage, schema: Mapping[str, pl.DataType]) -> None:
     """What a stage reads is a column of the document, or a measurement of a step before it."""
-    for name in stage.reads:
+    for name in set(stage.reads) - {PASSAGES}:
         owner, _, field = name.partition(".")
         kind = schema.get(owner)
         fields = [part.name for part in kind.fields] if isinstance(kind, pl.Struct) else []

@@ -14,6 +14,7 @@ from curate.engine.documents import documents_fingerprint, judge_documents
 from curate.engine.effects import at_the_edge, compare, languages
 from curate.engine.judge import judge
 from curate.engine.measure import with_keys
+from curate.engine.passages import with_passages
 from curate.engine.plan import Plan, PlannedTable
 from curate.engine.progress import Progress
 from curate.engine.session import Session
@@ -124,7 +125,10 @@ def _judge_documents(again: JudgedAgain, table: PlannedTable, found: TablePrevie
 def _measured(again: JudgedAgain, table: PlannedTable) -> tuple[pl.DataFrame, list[Reason], set[str]]:
     """Verdicts, reasons, and ids of the documents that were never measured so."""
     session = again.session
-    rows = with_keys(standing(session, again.known, table.name, again.verdicts), table)
+    rows = with_passages(
+        session, again.known, table, standing(session, again.known, table.name, again.verdicts)
+    )
+    rows = with_keys(rows, table)
     content = session.lake.content(table.name, table.fingerprint, table.schema).scan()
     steps = [step for step, _ in table.measured]
     measured = content.select("key", "digest_out", *steps, _there=pl.lit(True))

@@ -17,7 +17,7 @@ from curate.engine.measure import make_measured
 from curate.engine.plan import Plan
 from curate.engine.progress import Progress
 from curate.engine.session import Session
-from curate.engine.workers import Workers, raise_if_stopped
+from curate.engine.workers import Workers, give_back, raise_if_stopped
 from curate.lake.disk import disk_errors
 from curate.lake.lake import Lake
 from curate.lake.runs import Head
@@ -73,6 +73,7 @@ def run_tables(
         session.strict = strict
         for name in tables or base_tables(plan):
             make(session, name)
+            give_back()
             if session.report.blocked():
                 break
         if then is not None and not session.report.blocked():

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from curate.engine.stage import Batch, Measured, Stage, find_stage
 from curate.lake.digest import digest_column
 from curate.lake.parquet import write_parquet
-from schemas.errors import StageError
+from schemas.errors import StageError, UsageError
 from schemas.tables import content_schema
 
 MAX_ROWS, MAX_CHARS = 5_000, 16_000_000  # of a shard
@@ -54,7 +54,10 @@ def write_plan(rows: pl.DataFrame, plan: Path) -> None:
 
     By Arrow, whose errors tell a full disk; Polars' say only "transport error".
     """
-    pq.write_table(rows.to_arrow(compat_level=pl.CompatLevel.oldest()), plan, row_group_size=MAX_ROWS)
+    oldest = pl.CompatLevel.oldest()
+    with pq.ParquetWriter(plan, rows.clear().to_arrow(compat_level=oldest).schema) as writer:
+        for part in rows.iter_slices(MAX_ROWS):
+            writer.write_table(part.to_arrow(compat_level=oldest))
 
 
 def read_rows(task: dict[str, Any]) -> pl.DataFrame:
@@ -152,6 +155,8 @@ def _run_steps(
         begun = time.perf_counter()
         try:
             measured = stage.run(batch, stage.options.model_validate(options))
+        except UsageError:  # a model or list that is none, a package that is missing: no document's fault
+            raise
         except Exception as error:
             raise _BrokenError(name, f"{type(error).__name__}: {error}"[:500]) from error
         structs[name] = _struct(name, stage, measured, len(texts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -17,11 +17,16 @@ _PLACE = ("id", "digest", "source", "place", "url", "license", "access")
 
 
 def standing(
-    session: Session, head: Head, table: str, judged: Mapping[str, pl.DataFrame] | None = None
+    session: Session,
+    head: Head,
+    table: str,
+    judged: Mapping[str, pl.DataFrame] | None = None,
+    steps: Collection[str] | None = None,
 ) -> pl.DataFrame:
     """Documents that reach `table`, as the tables before it are pinned in `head`.
 
-    `judged` holds verdicts of tables that stand in for the pinned ones (a preview's).
+    `judged` holds verdicts of tables that stand in for the pinned ones (a preview's); `steps` names the earlier
+    steps whose measurements are wanted (all if it is None).
 
     Columns: those of the document and the user's own; one struct per earlier step; document_key; and of
     the current text its digest (text_digest) and where it lies (home: table, home_key: row).
@@ -33,7 +38,8 @@ def standing(
         if earlier.kind == "deduplicated":
             frame = frame.join(verdicts.select("id"), on="id", how="semi")
         else:
-            frame = _after_measured(session, head, earlier, frame, verdicts)
+            names = [name for name, _ in earlier.measured if steps is None or name in steps]
+            frame = _after_measured(session, head, earlier, names, frame, verdicts)
     return frame.collect()
 
 
@@ -90,9 +96,13 @@ def _json_paths(column: str) -> list[str]:
 
 
 def _after_measured(
-    session: Session, head: Head, table: PlannedTable, frame: pl.LazyFrame, verdicts: pl.LazyFrame
+    session: Session,
+    head: Head,
+    table: PlannedTable,
+    names: list[str],
+    frame: pl.LazyFrame,
+    verdicts: pl.LazyFrame,
 ) -> pl.LazyFrame:
-    names = [name for name, _ in table.measured]
     content = session.lake.content(table.name, session.fingerprint(table, head), table.schema).scan()
     joined = frame.join(verdicts.select("id", pl.col("key").alias("_key")), on="id").join(
         content.select(pl.col("key").alias("_key"), *names, "digest_out"), on="_key", how="left"
@@ -109,8 +119,9 @@ def _after_measured(
 def locate(session: Session, head: Head, rows: pl.DataFrame) -> pl.DataFrame:
     """Adds where each row's text lies: file and row number, in their order; rows have home and home_key."""
     parts = []
-    for (home,), group in rows.group_by(["home"], maintain_order=True):
-        table = session.plan.table(str(home))
+    for home in rows.get_column("home").unique(maintain_order=True):
+        group = rows.filter(home=home)
+        table = session.plan.table(home)
         schema = None if table.kind == "documents" else table.schema
         places = session.lake.content(table.name, session.fingerprint(table, head), schema).places()
         parts.append(group.join(places.rename({"key": "home_key"}), on="home_key"))

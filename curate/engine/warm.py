@@ -11,6 +11,7 @@ from curate.engine.stage import Batch, find_stage
 from curate.text.jit import WARM
 
 _STAGES: tuple[tuple[str, dict[str, str]], ...] = (  # those that have kernels
+    ("langid", {}),
     ("repair", {}),
     ("length", {}),
     ("gopher_repetition", {}),

@@ -8,6 +8,7 @@ results hold paths and numbers, a few hundred bytes.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
@@ -18,7 +19,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,7 +30,7 @@ from schemas.errors import CurateError, StageError
 
 _ATTEMPTS = 2
 # Each worker is one core's worth: its libraries must not start a team of threads each.
-_ONE_THREAD = dict.fromkeys(
+_ENVIRONMENT = dict.fromkeys(
     (
         "POLARS_MAX_THREADS",
         "RAYON_NUM_THREADS",
@@ -38,7 +39,9 @@ _ONE_THREAD = dict.fromkeys(
         "TOKENIZERS_PARALLELISM",
     ),
     "1",
-)
+) | {
+    "_RJEM_MALLOC_CONF": "muzzy_decay_ms:0"
+}  # Polars' allocator would keep what it frees until memory is short
 
 # Set by the first Ctrl-C: shards that are being worked on are finished and committed, no new one begins.
 STOP = threading.Event()
@@ -98,7 +101,8 @@ class Workers:
     ) -> None:
         for process in self._idle:
             if process.stdin:
-                process.stdin.close()
+                with suppress(BrokenPipeError):  # it has ended
+                    process.stdin.close()
         for process in self._idle:
             process.wait()
         self._idle.clear()
@@ -176,6 +180,8 @@ class Workers:
                     answer = {"error": _dead(function, code)}
             if answer is not None:  # else it was killed by a stop
                 done.put(answer)
+        if not STOP.is_set():
+            _ask(process, {"function": "curate.engine.workers:give_back", "task": {}})
         self._idle.append(process)
 
     def _start(self) -> subprocess.Popen[str]:
@@ -185,7 +191,7 @@ class Workers:
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,
-            env={**os.environ, **_ONE_THREAD},
+            env={**os.environ, **_ENVIRONMENT},
         )
         self._started.append(process)
         return process
@@ -202,6 +208,18 @@ def _ask(process: subprocess.Popen[str], question: dict[str, Any]) -> dict[str, 
         return None
     line = process.stdout.readline()
     return json.loads(line) if line else None
+
+
+def give_back(task: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Give memory that this process freed back to the system; it may not be needed here again."""
+    if "pyarrow" in sys.modules:
+        import pyarrow as pa
+
+        pa.default_memory_pool().release_unused()
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library than glibc
+            ctypes.CDLL(None).malloc_trim(0)
+    return {}
 
 
 def _dead(function: str, code: int) -> dict[str, str]:

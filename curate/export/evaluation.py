@@ -84,9 +84,9 @@ def grams(texts: pa.LargeStringArray, ngram: int) -> pl.DataFrame:
 def _texts(path: Path) -> Iterator[list[str]]:
     """All strings of a file, some thousand records at a time."""
     try:
-        records = _records(path)
+        records = records_of(path)
         while part := list(islice(records, _RECORDS)):
-            yield [text for record in part for text in _strings(record)]
+            yield [text for record in part for text in strings_of(record)]
     except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SourceError(
@@ -95,15 +95,16 @@ def _texts(path: Path) -> Iterator[list[str]]:
         ) from None
 
 
-def _strings(value: Any) -> Iterator[str]:
+def strings_of(value: Any) -> Iterator[str]:
+    """Every string in a value of JSON, in order."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list | tuple):
         for part in value.values() if isinstance(value, dict) else value:
-            yield from _strings(part)
+            yield from strings_of(part)
 
 
-def _records(path: Path) -> Iterator[Any]:
+def records_of(path: Path) -> Iterator[Any]:
     """Rows, lines or the text of a file."""
     kind = kind_of(path)
     if kind == "parquet":

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.lake.delta import ConflictError, commit, create_table, file_names, local_files, open_table
+from curate.lake.keyset import KeySet
 from curate.lake.parquet import write_parquet
 
 _SMALL, _MERGED = 16 * 2**20, 128 * 2**20  # bytes: files below are merged, up to this size
@@ -100,8 +101,9 @@ class Appender:
         self.table = create_table(content.folder, content.schema)
         self.seen = file_names(self.table)
         self.known = content.keys()
-        self.added: list[pl.Series] = []
         self.bytes = 0
+        self._stand = KeySet()  # all keys that stand by now
+        self._stand.add(self.known)
 
     def add(self, file: Path) -> int:
         """Commit a file that lies in the content folder; returns the rows that were new."""
@@ -118,7 +120,7 @@ class Appender:
                 time.sleep(0.005)
                 continue
             self.seen.add(file.name)
-            self.added.append(self._keys(file))
+            self._stand.add(self._keys(file))
             self.bytes += file.stat().st_size
             return rows
 
@@ -129,17 +131,14 @@ class Appender:
             local_files(self.table, self.content.folder)
         for name in others:
             self.seen.add(name)
-            self.added.append(self._keys(self.content.folder / name))
+            self._stand.add(self._keys(self.content.folder / name))
 
     def _keys(self, file: Path) -> pl.Series:
         return pl.read_parquet(file, columns=["key"], glob=False).get_column("key")
 
     def _leave_out_known(self, file: Path) -> int:
         keys = self._keys(file)
-        known = pl.concat([self.known, *self.added]) if self.added else self.known
-        fresh = (
-            ~keys.is_in(known.implode()) if len(known) else pl.Series([True] * len(keys), dtype=pl.Boolean)
-        )
+        fresh = pl.Series(~self._stand.has(keys))
         if not self.content.grouped:
             fresh &= keys.is_first_distinct()
         if fresh.all():

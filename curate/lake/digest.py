@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+_AT_ONCE = 50_000  # rows: what is made on the way stays small, however many there are
+
 
 def digest(data: bytes | str) -> str:
     """The first 128 bits of SHA-256 as 32 hex digits; collisions cannot be crafted."""
@@ -33,13 +35,24 @@ def digest_column(column: pa.Array | pa.ChunkedArray) -> pa.Array:
             binary.offset : binary.offset + len(binary) + 1
         ].tolist()
         data = memoryview(binary.buffers()[2] or b"")
-        values += [sha(data[start:end]).hexdigest()[:32] for start, end in itertools.pairwise(offsets)]
-    return pa.array(values, pa.string())
+        values += [sha(data[start:end]).digest()[:16] for start, end in itertools.pairwise(offsets)]
+    hexes = b"".join(values).hex().encode()
+    places = pa.py_buffer(np.arange(0, len(hexes) + 1, 32, dtype=np.int64))
+    return pa.Array.from_buffers(pa.large_string(), len(values), [None, places, pa.py_buffer(hexes)]).cast(
+        pa.string()
+    )
 
 
 def digest_rows(columns: Iterable[pl.Series]) -> pl.Series:
     """Digest of several columns taken together, row by row; the order of columns counts."""
-    parts = [column.cast(pl.String).fill_null("") for column in columns]
+    frame = pl.DataFrame([column.alias(str(number)) for number, column in enumerate(columns)])
+    if frame.is_empty():
+        return pl.Series(dtype=pl.String)
+    return pl.concat([_digest_rows(part) for part in frame.iter_slices(_AT_ONCE)])
+
+
+def _digest_rows(rows: pl.DataFrame) -> pl.Series:
+    parts = [column.cast(pl.String).fill_null("") for column in rows.get_columns()]
     lengths = [part.str.len_bytes().cast(pl.String) for part in parts]
     # Lengths before values: ("ab", "c") and ("a", "bc") must differ.
     joined = pl.select(pl.concat_str([*lengths, *parts], separator="\x1f")).to_series()
@@ -52,20 +65,30 @@ def content_digest(rows: pl.DataFrame) -> str:
     Two lanes of splitmix64 over the 128-bit columns, summed; Polars' own hash does not promise to stay.
     """
     total = np.zeros(2, dtype=np.uint64)
-    if len(rows):
-        state = np.zeros((len(rows), 2), dtype=np.uint64)
+    hashes = {name for name in rows.columns if rows.schema[name] == pl.String and _are_hashes(rows[name])}
+    for part in rows.iter_slices(_AT_ONCE):
+        state = np.zeros((len(part), 2), dtype=np.uint64)
         for name in rows.columns:
-            state = _mix(state + _lanes(rows.get_column(name)))
-        total = state.sum(axis=0, dtype=np.uint64)
+            state = _mix(state + _lanes(part.get_column(name), is_hash=name in hashes))
+        total += state.sum(axis=0, dtype=np.uint64)
     return f"{len(rows):x}-{int(total[0]):016x}{int(total[1]):016x}"
 
 
-def _lanes(column: pl.Series) -> np.ndarray:
+def _are_hashes(column: pl.Series) -> bool:
+    return bool((column.fill_null("").str.len_bytes() == 32).all())
+
+
+def key_lanes(keys: pl.Series) -> np.ndarray:
+    """(n, 2) both halves of keys of 32 hex digits, as numbers."""
+    hexes = keys.to_arrow().cast(pa.large_string())
+    digits = (hexes.buffers()[2] or b"")[32 * hexes.offset : 32 * (hexes.offset + len(hexes))]
+    return np.frombuffer(bytes.fromhex(str(digits, "ascii")), dtype=np.uint64).reshape(-1, 2)
+
+
+def _lanes(column: pl.Series, *, is_hash: bool) -> np.ndarray:
     if column.dtype == pl.String:
         column = column.fill_null("")
-        is_hash = (column.str.len_bytes() == 32).all()
-        hexes = column if is_hash else pl.Series(digest_column(column.to_arrow()))
-        return np.frombuffer(bytes.fromhex("".join(hexes.to_list())), dtype=np.uint64).reshape(-1, 2)
+        return key_lanes(column if is_hash else pl.Series(digest_column(column.to_arrow())))
     values = column.cast(pl.UInt64).to_numpy()
     return np.stack([values, values], axis=1)
 

@@ -6,6 +6,7 @@ same commit that brings the new files.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from curate.lake.content import _polars_schema, new_file
 from curate.lake.delta import ConflictError, commit, create_table, file_names, local_files, open_table, widen
-from curate.lake.parquet import write_parquet
+from curate.lake.parquet import ROW_GROUP_ROWS, write_parquet
 
 
 class State:
@@ -37,7 +38,7 @@ class State:
         schema = _polars_schema(pa.schema(table.schema().to_arrow()))
         return pl.scan_parquet(files, glob=False, missing_columns="insert", schema=schema)
 
-    def write(self, rows: pa.Table) -> str:
+    def write(self, rows: pa.Table | Iterable[pa.RecordBatch]) -> str:
         """Write rows to a new file, not yet part of any version; returns its name."""
         file = new_file(self.folder)
         write_parquet(rows, self.schema, file)
@@ -66,5 +67,9 @@ class State:
         rows = rows.sort(key)
         if pin is not None and rows.equals(self.scan(pin).collect().select(rows.columns).sort(key)):
             return pin, 0
-        name = self.write(rows.to_arrow().select(self.schema.names).cast(self.schema))
+        name = self.write(self._batches(rows))
         return self.replace({name}, pin), (self.folder / name).stat().st_size
+
+    def _batches(self, rows: pl.DataFrame) -> Iterator[pa.RecordBatch]:
+        for part in rows.iter_slices(ROW_GROUP_ROWS):
+            yield from part.to_arrow().select(self.schema.names).cast(self.schema).to_batches()

@@ -7,12 +7,12 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
 from curate.engine.stage import Batch, Measured, Options, stage
 from curate.text.punctuation import LIMIT, TERMINAL
 from curate.text.repeats import count_line_ends, count_repeated, drop_blank, split_pieces
+from curate.text.sums import sum_texts
 from curate.text.tokens import Splitter, find_tokens
 from curate.text.words import find_words
 
@@ -68,8 +68,7 @@ def fineweb(batch: Batch, options: FinewebOptions) -> Measured:
     lines = drop_blank(batch.text, split_pieces(batch.text, 1))
     ended, short = count_line_ends(batch.text, lines, options.short_line_length, options.terminal_marks)
     _, repeated = count_repeated(batch.text, lines)
-    newlines = split_pieces(batch.text, 1, runs=False).lines - 1
-    characters = pc.utf8_length(batch.text).to_numpy() - newlines
+    sums = batch.remember("sums", lambda: sum_texts(batch.text))
     counts = batch.remember(
         f"token counts {options.splitter}", partial(_count_tokens, batch, options.splitter)
     )
@@ -77,8 +76,8 @@ def fineweb(batch: Batch, options: FinewebOptions) -> Measured:
         "lines": lines.lines,
         "line_punct_ratio": _ratio(ended, lines.lines),
         "short_line_ratio": _ratio(short, lines.lines),
-        "char_dup_ratio": _ratio(repeated, characters),
-        "list_ratio": _ratio(newlines, counts),
+        "char_dup_ratio": _ratio(repeated, sums.characters - sums.newlines),
+        "list_ratio": _ratio(sums.newlines, counts),
     }
     return Measured({name: pa.array(values) for name, values in measures.items()})
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from curate.engine.stage import Batch, Measured, Options, stage
 from curate.text.dialects import Dialect, quality
 from curate.text.lines import count_line_marks, count_marks, find_lines
-from curate.text.tokens import Splitter, find_tokens
-from curate.text.words import Words, count_distinct, count_distinct_at, find_words
+from curate.text.sums import sum_texts
+from curate.text.tokens import Splitter, count_vocabulary, find_tokens
+from curate.text.words import Words, count_distinct, find_words
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 
@@ -126,11 +126,11 @@ def gopher_quality(batch: Batch, options: GopherQualityOptions) -> Measured:
 
 
 def _unspaced(batch: Batch, *, plain: bool) -> Shares:
-    """Share of characters of scripts without spaces: ASCII has none, and is most of what there is."""
+    """Share of characters of scripts without spaces: most texts hold no byte that begins one."""
     if plain:
         words = batch.remember("words", lambda: find_words(batch.text))
         return _ratio(words.halves + words.quarters, words.visible)
-    rows = np.flatnonzero(~pc.string_is_ascii(batch.text).to_numpy(zero_copy_only=False))
+    rows = np.flatnonzero(batch.remember("sums", lambda: sum_texts(batch.text)).unspaced)
     shares = np.zeros(len(batch))
     words = find_words(batch.text.take(pa.array(rows)))
     shares[rows] = _ratio(words.halves + words.quarters, words.visible)
@@ -170,15 +170,12 @@ def _of_words(text: pa.LargeStringArray, words: Words, options: GopherQualityOpt
 
 def _of_tokens(batch: Batch, options: GopherQualityOptions) -> Mapping[str, Counts]:
     tokens = batch.remember(f"tokens {options.splitter}", partial(find_tokens, batch.text, options.splitter))
-    nowhere = np.zeros(len(batch) + 1, np.int64)  # tokens are counted from the first byte of them all
     return {
         "words": tokens.tokens - tokens.symbols,
         "length": tokens.length,
         "tokens": tokens.tokens,
         "lettered": tokens.lettered,
-        "stop_words": count_distinct_at(
-            tokens.compact, nowhere, tokens.first, tokens.start[:-1], tokens.start[1:], options.stop_words
-        ),
+        "stop_words": count_vocabulary(tokens, options.stop_words),
     }
 
 

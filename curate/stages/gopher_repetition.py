@@ -8,7 +8,6 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from curate.engine.stage import Batch, Measured, Options, stage
@@ -17,6 +16,7 @@ from curate.text.gramsums import sum_grams
 from curate.text.lines import Lines
 from curate.text.ngrams import DUPLICATED, TOP, TopGrams, duplicated_grams, top_grams
 from curate.text.repeats import count_characters, count_repeated, drop_blank, split_pieces
+from curate.text.sums import sum_texts
 from curate.text.tokens import Splitter, Tokens, find_tokens, stretch_tokens
 
 Counts = npt.NDArray[np.int64]
@@ -74,7 +74,7 @@ def gopher_repetition(batch: Batch, options: GopherRepetitionOptions) -> Measure
     | `dclm` | those of `plain` (in DCLM: Unicode words) | characters in words, in pieces | the longest of the most frequent; 0 if nothing repeats | as `redpajama` | all copies, blank ones left out |
     | `nemo` (NeMo Curator) | between white space | all characters; of pieces: their characters | the n-gram's occurrences as a string | n-grams met before, each word once, with spaces; 1 if there are too few words | as above; lines not blank, paragraphs between two line ends |
     """
-    characters = pc.utf8_length(batch.text).to_numpy()
+    characters = batch.remember("sums", lambda: sum_texts(batch.text)).characters
     tokens = _tokens(batch, options)
     top = top_grams(tokens, longest=options.dialect == "dclm")
     measures = {"characters": characters, **_pieces(batch, options.dialect, tokens, characters)}

@@ -9,7 +9,6 @@ They are columns of numbers from columns of texts and tokens; the sources are `p
 from __future__ import annotations
 
 import string
-import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -19,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.text.decompose import decomposed
 from curate.text.tokens import Tokens, stretch_tokens
 from curate.text.words import find_words
 
@@ -45,7 +45,7 @@ def bare_tokens(text: pa.LargeStringArray) -> Tokens:
 
     As RedPajama-V2 compares texts (`app/src/utilities/text/normalization.py`).
     """
-    bare = [unicodedata.normalize("NFD", one.translate(_NO_PUNCTUATION).lower()) for one in text.to_pylist()]
+    bare = [decomposed(one.translate(_NO_PUNCTUATION).lower()) for one in text.to_pylist()]
     return stretch_tokens(pa.array(bare, pa.large_string()))
 
 

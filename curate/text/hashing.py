@@ -1,4 +1,4 @@
-"""Hash, compare and copy runs of bytes inside kernels, eight or sixteen at a time.
+"""Hash and compare runs of bytes inside kernels, eight or sixteen at a time.
 
 Tables that use the hash compare the bytes too, so that colliding strings, made on purpose or not, cost time
 and never a result.
@@ -10,13 +10,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
-from curate.text.blocks import Int
+from curate.text.blocks import Int, ones
 from curate.text.jit import inlined
+from curate.text.memory import fold, load, load_byte, load_half
 
 U64 = npt.NDArray[np.uint64]
 Hash = Any  # a uint64: mypy sees the types that NumPy has outside of kernels
@@ -26,101 +23,46 @@ _A, _B, _C = (  # odd, bits at random: the fractions of pi, e and the golden rat
     np.uint64(0xB7E151628AED2A6B),
     np.uint64(0x9E3779B97F4A7C15),
 )
-_WORD, _WIDE = ir.IntType(64), ir.IntType(128)
-
-
-def _load(bits: int) -> Any:
-    def load(typing: Any, address: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            kind = ir.IntType(bits)
-            value = builder.load(builder.inttoptr(arguments[0], kind.as_pointer()), align=1)
-            return value if bits == 64 else builder.zext(value, _WORD)
-
-        return types.uint64(types.int64), code
-
-    return intrinsic(load)
-
-
-load8, load32, load64 = _load(8), _load(32), _load(64)
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def folded(typing: Any, one: Any, other: Any) -> Any:
-    """Both halves of the 128-bit product of two 64-bit numbers, one xor the other."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        product = builder.mul(*(builder.zext(value, _WIDE) for value in arguments))
-        high = builder.lshr(product, ir.Constant(_WIDE, 64))
-        return builder.trunc(builder.xor(product, high), _WORD)
-
-    return types.uint64(types.uint64, types.uint64), code
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def copy_bytes(typing: Any, target: Any, source: Any, size: Any) -> Any:
-    """Copy some bytes from one address to another; they may overlap."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        byte = ir.IntType(8).as_pointer()
-        target, source = (builder.inttoptr(address, byte) for address in arguments[:2])
-        cgutils.raw_memmove(builder, target, source, arguments[2], 1)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), code
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def prefetch(typing: Any, address: Any) -> Any:
-    """Tell the processor that the memory at an address will be read soon."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        hint = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
-        places = (ir.Constant(number, value) for value in (0, 3, 1))  # to read, keep it, data
-        builder.call(hint, [builder.inttoptr(arguments[0], byte), *places])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), code
 
 
 @inlined
 def hash16(address: Int) -> Hash:
     """Hash of the 16 bytes at an address."""
-    return folded(load64(address) ^ _A, load64(address + 8) ^ _B)
+    return fold(load(address) ^ _A, load(address + 8) ^ _B)
 
 
 @inlined
 def hash_bytes(address: Int, size: Int) -> Hash:
     """Hash of some bytes at an address; none beyond them is read."""
-    state = np.uint64(size) * _C
+    # No byte of UTF-8 is 0xFF, so that no text can make a factor below zero, after which nothing would count.
+    state = np.uint64(size) * _C | np.uint64(0xFF)
     if size >= 16:
-        # Four windows, which overlap below 64 bytes, without a branch; then what lies between them.
+        # The windows at both ends, then what lies between them; windows overlap.
         last = address + size - 16
-        second, third = min(address + 16, last), max(last - 16, address)
-        one = folded(load64(address) ^ state, load64(address + 8) ^ _A)
-        two = folded(load64(second) ^ _B, load64(second + 8) ^ state)
-        three = folded(load64(third) ^ _A, load64(third + 8) ^ _C)
-        four = folded(load64(last) ^ _C, load64(last + 8) ^ _B)
-        state = folded(one ^ two * _C, three ^ four * _C)
-        here = second + 16
-        while here < third:
-            state = folded(load64(here) ^ state, load64(here + 8) ^ _A)
+        one = fold(load(address) ^ state, load(address + 8) ^ _A)
+        two = fold(load(last) ^ _C, load(last + 8) ^ _B)
+        state = one ^ two * _C
+        here = address + 16
+        while here < last:
+            state = fold(load(here) ^ state, load(here + 8) ^ _A)
             here += 16
+        state = fold(state, two ^ _B)
     elif size >= 8:
-        state = folded(load64(address) ^ state, load64(address + size - 8) ^ _A)
+        state = fold(load(address) ^ state, load(address + size - 8) ^ _A)
     elif size >= 4:
-        state = folded(load32(address) ^ state, load32(address + size - 4) ^ _A)
+        state = fold(load_half(address) ^ state, load_half(address + size - 4) ^ _A)
     elif size > 0:
-        ends = load8(address) << np.uint64(16) | load8(address + size - 1) << np.uint64(8)
-        state = folded((ends | load8(address + (size >> 1))) ^ state, _A)
+        ends = (
+            load_byte(address) << 16 | load_byte(address + size - 1) << 8 | load_byte(address + (size >> 1))
+        )
+        state = fold(np.uint64(ends) ^ state, _A)
     return state
 
 
 @inlined
 def hash_pair(one: Hash, other: Hash) -> Hash:
     """Hash of two 64-bit numbers."""
-    return folded(one ^ _A, other ^ _B)
+    return fold(one ^ _A, other ^ _B)
 
 
 @inlined
@@ -128,10 +70,12 @@ def same_bytes(one: Int, other: Int, size: Int) -> bool:
     """Whether the same bytes lie at two addresses."""
     at, alike = 0, True
     while alike and at + 8 <= size:
-        alike = load64(one + at) == load64(other + at)
+        alike = load(one + at) == load(other + at)
         at += 8
-    while alike and at < size:
-        alike = load8(one + at) == load8(other + at)
+    if size >= 8:
+        alike = alike and load(one + size - 8) == load(other + size - 8)
+    while alike and size < 8 and at < size:
+        alike = load_byte(one + at) == load_byte(other + at)
         at += 1
     return bool(alike)
 
@@ -139,10 +83,23 @@ def same_bytes(one: Int, other: Int, size: Int) -> bool:
 @inlined
 def continued(address: Int, size: Int) -> Int:
     """How many of some UTF-8 bytes do not begin a character: size less this is the number of code points."""
-    count = 0
-    for at in range(size):
-        count += load8(address + at) & np.uint64(0xC0) == np.uint64(0x80)
+    count, at = 0, 0
+    while at + 8 <= size:
+        count += _inner(load(address + at))
+        at += 8
+    if size >= 8:
+        if at < size:
+            count += _inner(load(address + size - 8) >> np.uint64(8 * (8 - size + at)))
+    else:
+        while at < size:
+            count += _inner(np.uint64(load_byte(address + at)))
+            at += 1
     return count
+
+
+@inlined
+def _inner(word: Hash) -> Int:
+    return ones(word >> np.uint64(7) & ~(word >> np.uint64(6)) & np.uint64(0x0101010101010101))
 
 
 @inlined

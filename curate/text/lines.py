@@ -13,13 +13,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.text.arrow import Bytes, Offsets, buffers
-from curate.text.blocks import ALL, Int, Mask, below, block, lowest, ones, spare, within
+from curate.text.blocks import ALL, ONE, Int, Mask, below, block, lowest, ones, spare, within
 from curate.text.jit import inlined, kernel
 from curate.text.unicode import SPACE, Index, Pages, class_of, classes, decode
 
 Counts = npt.NDArray[np.int64]
 Positions = npt.NDArray[np.int32]
 
+_LAST = ONE << Mask(63)
 _ELLIPSIS = 0x2026
 _BULLET = 0x2022
 
@@ -71,14 +72,14 @@ def _scan(
         opened = base
         for at in range(base, stop, 64):
             here = block(data, at, room)
-            breaks = (
-                within(here, 10, 4) | within(here, 0x1C, 3) | within(here, 0xC2, 1) | within(here, 0xE2, 1)
-            )
+            second = within(here, 0xC2, 1) & (within(here, 0x85, 1) >> ONE | _LAST)
+            third = within(here, 0xE2, 1) & (within(here, 0xA8, 2) >> Mask(2) | _LAST | _LAST >> ONE)
+            breaks = within(here, 10, 4) | within(here, 0x1C, 3) | second | third
             breaks &= below(stop - at) if stop - at < 64 else ALL
             while breaks:
                 edge = at + lowest(breaks)
-                breaks &= breaks - Mask(1)
-                width = _break(data, edge, stop)
+                breaks &= breaks - ONE
+                width = 1 if data[edge] == 0x0A else _break(data, edge, stop)
                 if width == 0 or edge < opened:  # another character, or the second half of \r\n
                     continue
                 start[slot], end[slot] = opened - base, edge - base

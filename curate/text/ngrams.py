@@ -15,21 +15,13 @@ import numpy.typing as npt
 
 from curate.text.arrow import Bytes, Offsets
 from curate.text.blocks import Int
-from curate.text.hashing import (
-    U64,
-    Hash,
-    continued,
-    hash16,
-    hash_bytes,
-    hash_pair,
-    same_bytes,
-    table_size,
-)
+from curate.text.hashing import Hash, continued, hash16, hash_bytes, hash_pair, same_bytes, table_size
 from curate.text.jit import inlined, kernel
+from curate.text.memory import get, get_long, load, load_byte, load_half, put, store, store_byte
 from curate.text.tokens import Tokens
 
 Counts = npt.NDArray[np.int64]
-Places = npt.NDArray[np.int32]
+_Room = tuple[Int, Int, Int, Int, Int, Int]  # addresses: places, slots, chosen, counters, owner, times
 Ids = npt.NDArray[np.uint32]
 
 TOP = (2, 3, 4)
@@ -72,87 +64,110 @@ def duplicated_grams(tokens: Tokens) -> Counts:
 def _top(
     first: Offsets, ids: Ids, start: Offsets, compact: Bytes, longest: bool, found: npt.NDArray[np.int64]
 ) -> None:
-    address, most = np.int64(compact.ctypes.data), 1
-    for text in range(len(first) - 1):
-        most = max(most, first[text + 1] - first[text])
-    places, slots = np.empty(most, np.int32), np.empty(most, np.uint32)
-    counters = np.empty(table_size(most), np.int32)
+    most = _most_tokens(first)
+    table = table_size(most)
+    places, slots, chosen = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32)
+    counters, owner, times_of = (
+        np.empty(table, np.int32),
+        np.empty(table, np.int32),
+        np.empty(table, np.int32),
+    )
+    room = (
+        places.ctypes.data, slots.ctypes.data, chosen.ctypes.data,
+        counters.ctypes.data, owner.ctypes.data, times_of.ctypes.data,
+    )  # fmt: skip
+    address = np.int64(compact.ctypes.data)
     for text in range(len(first) - 1):
         base, count = first[text], first[text + 1] - first[text]
+        of_ids, of_starts = np.int64(ids.ctypes.data) + 4 * base, np.int64(start.ctypes.data) + 8 * base
         kept = count - 1
         for place in range(kept):
             places[place] = place
         for n in range(2, min(count, 4) + 1):
-            largest = _count(ids, base, n, places, slots, counters, kept)
+            largest = _count(of_ids, n, room[0], room[1], room[3], kept)
             place, times = 0, 1
             if largest > 1:
                 weigh = address if longest else 0
-                place, times = _most_frequent(
-                    ids, start, weigh, base, n, places, slots, counters, kept, largest
-                )
+                place, times = _most_frequent(of_ids, of_starts, weigh, n, room, kept, largest)
             found[0, text, n - 2], found[1, text, n - 2] = place, times
-            found[2, text, n - 2] = _length(start, address, base + place, n)
-            kept = _candidates(places, slots, counters, kept)
+            found[2, text, n - 2] = _length(of_starts, address, place, n)
+            kept = _candidates(room[0], room[1], room[3], kept)
 
 
 @inlined
-def _length(start: Offsets, address: Int, token: Int, n: Int) -> Int:
-    size = start[token + n] - start[token]
-    return size - continued(address + start[token], size)
+def _most_tokens(first: Offsets) -> Int:
+    """Of one text, at least 1."""
+    most = 1
+    for text in range(len(first) - 1):
+        most = max(most, first[text + 1] - first[text])
+    return most
 
 
 @inlined
-def _gram_hash(ids: Ids, at: Int, n: Int) -> Hash:
-    pair = np.uint64(ids[at]) << _UPPER | np.uint64(ids[at + 1])
+def _length(starts: Int, address: Int, token: Int, n: Int) -> Int:
+    at = get_long(starts, token)
+    size = get_long(starts, token + n) - at
+    return size - continued(address + at, size)
+
+
+@inlined
+def _gram_hash(ids: Int, n: Int) -> Hash:
+    """Hash of two to four ids."""
     rest = np.uint64(0)
-    if n > 2:
-        rest = np.uint64(ids[at + 2]) + np.uint64(1)
-    if n > 3:
-        rest = rest << _UPPER | np.uint64(ids[at + 3])
-    return hash_pair(pair, rest)
+    if n == 3:
+        rest = load_half(ids + 8) + np.uint64(1)
+    elif n == 4:
+        rest = load(ids + 8) + np.uint64(1)
+    return hash_pair(load(ids), rest)
 
 
 @kernel
-def _count(ids: Ids, base: Int, n: Int, places: Places, slots: Ids, counters: Places, kept: Int) -> Int:
+def _count(ids: Int, n: Int, places: Int, slots: Int, counters: Int, kept: Int) -> Int:
     """Count the n-grams at some places by their hash; the largest counter."""
     size = table_size(kept)
     mask = np.uint64(size - 1)
-    counters[:size] = 0
+    for slot in range(size):
+        put(counters, slot, 0)
     largest = 0
     for k in range(kept):
-        slot = _gram_hash(ids, base + places[k], n) & mask
-        slots[k] = slot
-        counter = counters[slot] + 1
-        counters[slot] = counter
+        code = np.int64(_gram_hash(ids + 4 * get(places, k), n) & mask)
+        put(slots, k, code)
+        counter = get(counters, code) + 1
+        put(counters, code, counter)
         largest = max(largest, counter)
     return largest
 
 
 @kernel
-def _candidates(places: Places, slots: Ids, counters: Places, kept: Int) -> Int:
+def _candidates(places: Int, slots: Int, counters: Int, kept: Int) -> Int:
     """Keep the places at which an n-gram longer by one token may occur twice: its two parts may."""
-    fewer = 0
-    for k in range(kept - 1):
-        place = places[k]
-        places[fewer] = place
-        twice = (counters[slots[k]] > 1) & (counters[slots[k + 1]] > 1) & (places[k + 1] == place + 1)
-        fewer += twice
+    fewer, place = 0, get(places, 0)
+    before = kept > 0 and get(counters, get(slots, 0)) > 1
+    for k in range(1, kept):
+        twice, behind = get(counters, get(slots, k)) > 1, get(places, k)
+        put(places, fewer, place)
+        fewer += before & twice & (behind == place + 1)
+        before, place = twice, behind
     return fewer
 
 
 @kernel
 def _most_frequent(
-    ids: Ids, start: Offsets, weigh: Int, base: Int, n: Int, places: Places, slots: Ids, counters: Places,
-    kept: Int, largest: Int,
-) -> tuple[Int, Int]:  # fmt: skip
+    ids: Int, starts: Int, weigh: Int, n: Int, room: _Room, kept: Int, largest: Int
+) -> tuple[Int, Int]:
     """First place and count of the most frequent n-gram; (0, 1) if each occurs once.
 
     Exactly counted are those whose counter is at least `least`. If none is that frequent, the best among
     them says how far it must be lowered, so twice is enough.
     """
+    _, slots, chosen, counters, _, _ = room
     least = largest
     while True:
-        place, times = _count_exactly(ids, start, weigh, base, n, places, slots, counters, kept, least)
+        frequent = 0
+        for k in range(kept):
+            put(chosen, frequent, k)
+            frequent += get(counters, get(slots, k)) >= least
+        place, times = _count_exactly(ids, starts, weigh, n, room, frequent)
         if times >= least or least == 2:
             break
         least = max(times, 2)
@@ -160,150 +175,180 @@ def _most_frequent(
 
 
 @kernel
-def _count_exactly(
-    ids: Ids, start: Offsets, weigh: Int, base: Int, n: Int, places: Places, slots: Ids, counters: Places,
-    kept: Int, least: Int,
-) -> tuple[Int, Int]:  # fmt: skip
-    """The most frequent of these; of several the first, or the longest if `weigh` is the address of the tokens."""
-    chosen = 0
-    for k in range(kept):
-        chosen += counters[slots[k]] >= least
-    size = table_size(chosen)
-    owner, times = np.full(size, -1, np.int32), np.zeros(size, np.int32)
+def _count_exactly(ids: Int, starts: Int, weigh: Int, n: Int, room: _Room, frequent: Int) -> tuple[Int, Int]:
+    """The most frequent of those chosen; of several the first, or the longest if `weigh` is the address of the tokens."""
+    places, slots, chosen, _, owner, times = room
+    size = table_size(frequent)
+    for slot in range(size):
+        put(owner, slot, -1)
+        put(times, slot, 0)
     best, most = 0, 0
-    for k in range(kept):
-        if counters[slots[k]] < least:
-            continue
-        place = places[k]
-        slot = np.int64(slots[k]) & (size - 1)
-        while owner[slot] >= 0 and not _same_gram(ids, base + owner[slot], base + place, n):
+    for one in range(frequent):
+        k = get(chosen, one)
+        place, slot = get(places, k), get(slots, k) & (size - 1)
+        while get(owner, slot) >= 0 and not _same_gram(ids + 4 * get(owner, slot), ids + 4 * place, n):
             slot = (slot + 1) & (size - 1)
-        if owner[slot] < 0:
-            owner[slot] = place
-        times[slot] += 1
-        better = owner[slot] < best
-        if weigh != 0 and times[slot] == most:
-            better = _length(start, weigh, base + owner[slot], n) > _length(start, weigh, base + best, n)
-        if times[slot] > most or (times[slot] == most and better):
-            best, most = owner[slot], times[slot]
+        if get(owner, slot) < 0:
+            put(owner, slot, place)
+        count, other = get(times, slot) + 1, get(owner, slot)
+        put(times, slot, count)
+        better = other < best
+        if weigh != 0 and count == most:
+            better = _length(starts, weigh, other, n) > _length(starts, weigh, best, n)
+        if count > most or (count == most and better):
+            best, most = other, count
     return best, most
 
 
 @inlined
-def _same_gram(ids: Ids, one: Int, other: Int, n: Int) -> bool:
-    same = True
-    for i in range(n):
-        same = same and ids[one + i] == ids[other + i]
-    return same
+def _same_gram(one: Int, other: Int, n: Int) -> bool:
+    same = load(one) == load(other)
+    for i in range(2, n):
+        same = same and get(one, i) == get(other, i)
+    return bool(same)
 
 
 @kernel
 def _duplicated(first: Offsets, start: Offsets, compact: Bytes, found: Counts) -> None:
     """The set of n-grams is a table whose entries are a stamp (16 bits), a piece of hash (16), a place (32)."""
-    address = np.int64(compact.ctypes.data)
-    most = 1
-    for text in range(len(found)):
-        most = max(most, first[text + 1] - first[text])
-    places, slots, unique = np.empty(most, np.int32), np.empty(most, np.uint32), np.empty(most, np.int32)
-    windows, table = np.empty(4 * table_size(most), np.uint8), np.zeros(table_size(most), np.uint64)
+    most, address = _most_tokens(first), np.int64(compact.ctypes.data)
+    places, further = np.empty(most, np.int32), np.empty(most, np.int32)
+    slots, unique = np.empty(most, np.int32), np.empty(most, np.int32)
+    windows, table = np.empty(_windows(most), np.uint8), np.zeros(table_size(most), np.uint64)
+    here, there, of_slots = places.ctypes.data, further.ctypes.data, slots.ctypes.data
+    of_windows, of_unique, of_table = windows.ctypes.data, unique.ctypes.data, table.ctypes.data
     stamp = np.uint64(0)
     for text in range(len(found)):
-        base, count = first[text], first[text + 1] - first[text]
+        count, starts = first[text + 1] - first[text], np.int64(start.ctypes.data) + 8 * first[text]
         if count <= DUPLICATED[0]:
             continue
-        for place in range(count):
-            places[place], unique[place] = place, _NEVER
-        kept = count
-        for window in range(_WINDOW, 3 * _WINDOW + 1, _WINDOW):
-            kept = _find_unique(start, address, base, count, window, places, slots, windows, unique, kept)
-        kept = count
-        for place in range(count):
-            places[place] = place
+        kept, fewer = _find_windows(starts, address, count, here, there, of_slots, of_windows, of_unique)
+        for window in range(2 * _WINDOW, 3 * _WINDOW + 1, _WINDOW):
+            fewer = _find_unique(
+                starts, address, count, window, there, of_slots, of_windows, of_unique, fewer
+            )
         for n in range(5, 11):
             if stamp == np.uint64(0xFFFF):
                 table[:] = 0
                 stamp = np.uint64(0)
             stamp += np.uint64(1)
-            kept = _drop_unique(start, base, count, n, places, unique, kept)
-            found[text, n - 5] = _walk(start, address, base, n, places, kept, table, stamp)
+            kept = _drop_unique(starts, count, n, here, of_unique, kept)
+            found[text, n - 5] = _walk(starts, address, n, here, kept, of_table, stamp)
+
+
+@inlined
+def _windows(entries: Int) -> Int:
+    """Counters of windows: more than there are windows, so that most have one of their own."""
+    return min(4 * table_size(entries), 1 << 31)
+
+
+@kernel
+def _find_windows(
+    starts: Int, address: Int, count: Int, places: Int, further: Int, slots: Int, windows: Int, unique: Int
+) -> tuple[Int, Int]:
+    """Look at all places for the smallest window; how many n-grams may occur twice, how many windows may.
+
+    Those n-grams are written to `places`: an n-gram that holds a window which occurs once occurs once. Those
+    windows are written to `further`, for `_find_unique`.
+    """
+    size = _windows(count)
+    mask = np.uint64(size - 1)
+    for slot in range(0, size, 8):
+        store(windows + slot, np.uint64(0))
+    stop, inside = get_long(starts, count) - _WINDOW, 0
+    at = get_long(starts, 0)
+    while at <= stop:  # the last token begins behind `stop`, or it is the last that is looked at
+        counter = np.int64(hash16(address + at) & mask)
+        put(slots, inside, counter)
+        store_byte(windows + counter, min(load_byte(windows + counter) + 1, 2))
+        inside += 1
+        at = get_long(starts, inside) if inside < count else stop + 1
+    kept, fewer = 0, 0
+    for place in range(count - DUPLICATED[0] + 1):
+        within = place < inside
+        once = within and load_byte(windows + get(slots, place)) == 1
+        short = get_long(starts, place + DUPLICATED[0]) - get_long(starts, place) < _WINDOW
+        put(unique, place, _WINDOW if once else _NEVER)
+        put(places, kept, place)
+        put(further, fewer, place)
+        kept += short or not once
+        fewer += within and not once
+    return kept, fewer
 
 
 @kernel
 def _find_unique(
-    start: Offsets, address: Int, base: Int, count: Int, window: Int, places: Places, slots: Ids, windows: Bytes,
-    unique: Places, kept: Int,
+    starts: Int, address: Int, count: Int, window: Int, places: Int, slots: Int, windows: Int, unique: Int,
+    kept: Int,
 ) -> Int:  # fmt: skip
     """Note the places at which as many bytes as `window` occur once in the text; keep those where they do not.
 
     `windows` counts them by hash (0, 1, 2 and more). Equal windows have equal beginnings, so only the places
     that were kept for a smaller window need be looked at.
     """
-    size = 4 * table_size(kept)
+    size = _windows(kept)
     mask = np.uint64(size - 1)
-    for slot in range(size):
-        windows[slot] = 0
-    stop, inside = start[base + count] - window, 0
-    for k in range(kept):
-        place = places[k]
-        at = start[base + place]
-        if at > stop:
-            break
-        code = hash16(address + at)
-        for further in range(_WINDOW, window, _WINDOW):
-            code = hash_pair(code, hash16(address + at + further))
-        slot = code & mask
-        slots[k] = slot
-        windows[slot] = min(windows[slot] + 1, 2)
+    for slot in range(0, size, 8):
+        store(windows + slot, np.uint64(0))
+    stop, inside = get_long(starts, count) - window, 0
+    while inside < kept and get_long(starts, get(places, inside)) <= stop:
+        at = address + get_long(starts, get(places, inside))
+        code = hash16(at)
+        for part in range(_WINDOW, window, _WINDOW):
+            code = hash_pair(code, hash16(at + part))
+        counter = np.int64(code & mask)
+        put(slots, inside, counter)
+        store_byte(windows + counter, min(load_byte(windows + counter) + 1, 2))
         inside += 1
     fewer = 0
     for k in range(inside):
-        place, once = places[k], windows[slots[k]] == 1
-        unique[place] = window if once else _NEVER
-        places[fewer] = place
+        place, once = get(places, k), load_byte(windows + get(slots, k)) == 1
+        put(unique, place, window if once else _NEVER)
+        put(places, fewer, place)
         fewer += not once
     return fewer
 
 
 @kernel
-def _drop_unique(
-    start: Offsets, base: Int, count: Int, n: Int, places: Places, unique: Places, kept: Int
-) -> Int:
+def _drop_unique(starts: Int, count: Int, n: Int, places: Int, unique: Int, kept: Int) -> Int:
     """Keep the places whose n-gram may occur twice: where it does, so does a window that it begins with."""
+    while kept and get(places, kept - 1) + n > count:
+        kept -= 1
     fewer = 0
     for k in range(kept):
-        place = places[k]
-        if place + n > count:
-            break
-        places[fewer] = place
-        fewer += start[base + place + n] - start[base + place] < unique[place]
+        place = get(places, k)
+        put(places, fewer, place)
+        fewer += get_long(starts, place + n) - get_long(starts, place) < get(unique, place)
     return fewer
 
 
 @kernel
-def _walk(
-    start: Offsets, address: Int, base: Int, n: Int, places: Places, kept: Int, table: U64, stamp: Hash
-) -> Int:
+def _walk(starts: Int, address: Int, n: Int, places: Int, kept: Int, table: Int, stamp: Hash) -> Int:
     """Characters of the n-grams that were met before, from the left, without overlap."""
     mask, free, characters = np.uint64(table_size(kept) - 1), 0, 0
     for k in range(kept):
-        place = places[k]
+        place = get(places, k)
         if place < free:
             continue
-        at = start[base + place]
-        size = start[base + place + n] - at
+        at = get_long(starts, place)
+        size = get_long(starts, place + n) - at
         code = hash_bytes(address + at, size)
         slot = code & mask
         mark = stamp << np.uint64(48) | code >> np.uint64(48) << _UPPER
+        entry = load(table + 8 * np.int64(slot))
         met = False
-        while not met and table[slot] >> np.uint64(48) == stamp:
-            if table[slot] >> _UPPER == mark >> _UPPER:
-                other = start[base + np.int64(table[slot] & np.uint64(0xFFFFFFFF))]
-                other_size = start[base + np.int64(table[slot] & np.uint64(0xFFFFFFFF)) + n] - other
-                met = other_size == size and same_bytes(address + other, address + at, size)
-            slot = (slot + np.uint64(1)) & mask
+        while not met and entry >> np.uint64(48) == stamp:
+            if entry >> _UPPER == mark >> _UPPER:
+                before = np.int64(entry & np.uint64(0xFFFFFFFF))
+                other = get_long(starts, before)
+                alike = get_long(starts, before + n) - other == size
+                met = alike and same_bytes(address + other, address + at, size)
+            if not met:
+                slot = (slot + np.uint64(1)) & mask
+                entry = load(table + 8 * np.int64(slot))
         if met:
             characters += size - continued(address + at, size)
             free = place + n
         else:
-            table[slot] = mark | np.uint64(place)
+            store(table + 8 * np.int64(slot), mark | np.uint64(place))
     return characters

@@ -30,6 +30,7 @@ _PHRASES = (
     ("use coo", "k", "ies", POLICY),
 )
 Phrases = tuple[Bytes, npt.NDArray[np.int64]]
+BITS = 5  # of what `note_phrases` writes: the phrases; above them the place
 
 
 @cache
@@ -44,27 +45,35 @@ def phrases() -> Phrases:
 
 
 @kernel
-def find_phrases(data: Bytes, at: Int, stop: Int, room: Bytes, known: Phrases) -> Int:
-    """Which of the phrases, of `{` and `[`, some bytes contain: bits."""
-    found = 0
+def note_phrases(
+    data: Bytes, at: Int, stop: Int, room: Bytes, known: Phrases, notes: npt.NDArray[np.int64]
+) -> Int:
+    """Write where in some bytes the phrases, `{` and `[` are, in order: place and bits; how many notes that makes."""
+    count = 0
     for here in range(at, stop, 64):
         view = block(data, here, room)
         live = below(stop - here) if stop - here < 64 else ALL
-        if within(view, 0x7B, 1) & live:
-            found |= CURLY
-        if within(view, 0x5B, 1) & live:
-            found |= BRACKET
-        # The letter and the one before it, which is in the block before if the letter is the first.
+        # The letter with one that stands beside it, which may be in the block before or behind.
         i, o, r = _letter(view, 0x69), _letter(view, 0x6F), _letter(view, 0x72)
         p, v, k, m = _letter(view, 0x70), _letter(view, 0x76), _letter(view, 0x6B), _letter(view, 0x6D)
-        kelvin = within(view, 0xE2, 1) & (within(view, 0x84, 1) >> ONE | LAST)
-        places = (p | v) & (i << ONE | ONE) | k & (o << ONE | ONE) | m & (r << ONE | ONE)
-        places = (places | kelvin | _letter(view, 0x6A)) & live
+        a, s = _letter(view, 0x61) >> ONE | LAST, _letter(view, 0x73) >> ONE | LAST
+        before_i = i << ONE | ONE
+        letters = _letter(view, 0x6A) & a | p & s & before_i | v & a & before_i
+        letters |= k & (o << ONE | ONE) & (i >> ONE | LAST) | m & s & (r << ONE | ONE)
+        letters |= within(view, 0xE2, 1) & (within(view, 0x84, 1) >> ONE | LAST)  # the Kelvin sign
+        curly, bracket = within(view, 0x7B, 1), within(view, 0x5B, 1)
+        places = (letters | curly | bracket) & live
         while places:
+            one = places & (ALL - places + ONE)
             place = here + lowest(places)
             places &= places - ONE
-            found |= _phrase_at(data, at, place, stop, known)
-    return found
+            found: Int = BRACKET if one & bracket else CURLY
+            if one & letters:
+                found = _phrase_at(data, at, place, stop, known)
+            if found:
+                notes[count] = np.int64(place - at) << BITS | found
+                count += 1
+    return count
 
 
 @inlined

@@ -9,7 +9,8 @@ import pyarrow as pa
 from curate.text.arrow import Bytes, Offsets, buffers
 from curate.text.blocks import Int
 from curate.text.jit import inlined, kernel
-from curate.text.tokens import EXIT_SEEN, EXIT_UNSEEN, STARTS, STARTS_SEEN, STARTS_UNSEEN, Tokens
+from curate.text.memory import get, load_byte
+from curate.text.tokens import EXIT_UNSEEN, STARTS, STARTS_SEEN, Tokens
 
 Counts = npt.NDArray[np.int64]
 Marks = npt.NDArray[np.uint32]
@@ -38,25 +39,34 @@ def _count(
     marks: Marks,
     found: Counts,
 ) -> None:
+    source, starts = np.int64(data.ctypes.data), np.int64(start.ctypes.data)
+    ends, addressed = np.int64(end.ctypes.data), np.int64(marks.ctypes.data)
     for text in range(len(offsets) - 1):
-        low, high = first[text], first[text + 1]
-        found[text] = sentences_of(data, offsets[text], offsets[text + 1], start, end, marks, low, high)
+        stop = offsets[text + 1] - offsets[text]
+        found[text], _ = sentences_of(
+            source + offsets[text], stop, starts, ends, addressed, first[text], first[text + 1], True
+        )
 
 
 @inlined
 def sentences_of(
-    data: Bytes, base: Int, stop: Int, start: Positions, end: Positions, marks: Marks, low: Int, high: Int
-) -> Int:
-    """Sentences in the stretches `low` to `high` of the text at `base`; their line ends at `stop`."""
-    count: Int = 1
-    seen = False
-    for stretch in range(low, high):
-        mark = np.int64(marks[stretch])
-        count += mark >> STARTS_SEEN & STARTS if seen else mark >> STARTS_UNSEEN & STARTS
-        seen = (mark >> EXIT_SEEN if seen else mark >> EXIT_UNSEEN) & 1 == 1
-        after = base + end[stretch]
-        until = base + start[stretch + 1] if stretch + 1 < high else stop
-        if seen and until > after and not (until == after + 1 and data[after] == 0x20):
-            count += 1
-            seen = False
-    return count
+    source: Int, stop: Int, starts: Int, ends: Int, marks: Int, stretch: Int, last: Int, trailing: bool
+) -> tuple[Int, Int]:
+    """Sentences of a line that ends at `stop`, of the text at an address, and the first stretch behind it.
+
+    `trailing`: whether white space at the end of the line counts.
+    """
+    count, seen = 1, 0
+    while stretch < last and get(starts, stretch) < stop:
+        mark = get(marks, stretch)
+        count += mark >> STARTS_SEEN * seen & STARTS
+        seen = mark >> EXIT_UNSEEN + seen & 1
+        stretch += 1
+        if seen:
+            after = get(ends, stretch - 1)
+            until = min(get(starts, stretch), stop) if stretch < last else stop
+            until = until if until < stop or trailing else after
+            if until > after and not (until == after + 1 and load_byte(source + after) == 0x20):
+                count += 1
+                seen = 0
+    return count, stretch

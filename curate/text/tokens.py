@@ -6,6 +6,7 @@ scripts without spaces. The stages that count n-grams, lines and sentences do no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,12 +16,13 @@ import pyarrow as pa
 
 from curate.text.arrow import Bytes, Offsets, buffers
 from curate.text.blocks import Int
-from curate.text.hashing import U64, copy_bytes, hash_bytes, load8, load32, load64, prefetch, same_bytes
+from curate.text.hashing import U64, hash_bytes, same_bytes
 from curate.text.jit import inlined, kernel
+from curate.text.memory import copy_bytes, fetch, load, load_byte, load_half
 from curate.text.punctuation import is_in, symbols, terminal
 from curate.text.stretches import find_stretches
 from curate.text.unicode import LETTER, Index, Pages, class_of, classes, decode
-from curate.text.words import find_words
+from curate.text.words import entries_of, find_words
 
 Counts = npt.NDArray[np.int64]
 Positions = npt.NDArray[np.int32]
@@ -56,6 +58,7 @@ class Tokens:
     stretch_first: Offsets  # int64 (n + 1)
     stretch_start: npt.NDArray[np.int32]  # (stretches)
     stretch_end: npt.NDArray[np.int32]
+    stretch_token: Offsets  # int64 (stretches + 1): its first token
     marks: npt.NDArray[np.uint32]  # (stretches) what they do to the count of sentences
 
     @property
@@ -99,10 +102,56 @@ def tokens_at(text: pa.LargeStringArray, first: Offsets, start: Positions, end: 
     _copy(data, offsets, first, start, ends, compact, codes)
     _number(first, ends, codes, *classes(), symbols(), compact, ids, sums)
     stretches = find_stretches(*buffers(text))
-    marks = np.zeros(len(stretches[1]), np.uint32)
-    _mark(data, offsets, first, start, *stretches, terminal(), marks)
+    marks, stretch_token = np.zeros(len(stretches[1]), np.uint32), np.zeros(len(stretches[1]) + 1, np.int64)
+    _mark(data, offsets, first, start, *stretches, terminal(), stretch_token, marks)
     symbol, length, lettered = np.ascontiguousarray(sums.T)
-    return Tokens(first, ids, ends, compact, symbol, length, lettered, *stretches, marks)
+    return Tokens(first, ids, ends, compact, symbol, length, lettered, *stretches, stretch_token, marks)
+
+
+def count_vocabulary(tokens: Tokens, vocabulary: Sequence[str]) -> Counts:
+    """How many different strings of a vocabulary are tokens of each text; upper and lower case are different."""
+    numbers, found = np.full(len(set(vocabulary)), -1, np.int64), np.zeros(len(tokens.symbols), np.int64)
+    _look_up(tokens.id, tokens.start, tokens.compact, *entries_of(vocabulary), numbers)
+    for number in numbers[numbers >= 0]:
+        _add_texts_with(tokens.first, tokens.id, np.uint32(number), found)
+    return found
+
+
+@kernel
+def _look_up(
+    ids: npt.NDArray[np.uint32],
+    start: Offsets,
+    compact: Bytes,
+    letters: Bytes,
+    bounds: Offsets,
+    heads: Offsets,
+    shapes: U64,
+    numbers: Counts,
+) -> None:
+    """The number of each entry: that of the first token which is the same string."""
+    lacking = len(numbers)
+    here, there = np.int64(compact.ctypes.data), np.int64(letters.ctypes.data)
+    for token in range(len(ids)):
+        if lacking == 0:
+            break
+        at, size = start[token], start[token + 1] - start[token]
+        if not shapes[compact[at]] >> np.uint64(min(size, 63)) & np.uint64(1):
+            continue
+        for entry in range(heads[compact[at]], heads[compact[at] + 1]):
+            begin = bounds[entry]
+            alike = numbers[entry] < 0 and bounds[entry + 1] - begin == size
+            if alike and same_bytes(here + at, there + begin, size):
+                numbers[entry] = ids[token]
+                lacking -= 1
+
+
+@kernel
+def _add_texts_with(first: Offsets, ids: npt.NDArray[np.uint32], number: Int, found: Counts) -> None:
+    for text in range(len(found)):
+        own, hits = ids[first[text] : first[text + 1]], 0
+        for token in range(len(own)):  # without a way out, so that it becomes vector instructions
+            hits |= own[token] == number
+        found[text] += hits != 0
 
 
 _HASH, _AT, _SIZE, _HEAD, _SYMBOL, _LENGTH, _LETTERED = range(7)  # columns of what is known of a string
@@ -174,21 +223,21 @@ def _head(address: Int, size: Int) -> Int:
     """The first eight bytes of a token, or all of them."""
     head = np.uint64(0)
     if size >= 8:
-        head = load64(address)
+        head = load(address)
     elif size >= 4:
-        head = load32(address) | load32(address + size - 4) << _UPPER
+        head = load_half(address) | load_half(address + size - 4) << _UPPER
     else:
         for i in range(size):
-            head = head << np.uint64(8) | load8(address + i)
+            head = head << np.uint64(8) | np.uint64(load_byte(address + i))
     return np.int64(head)
 
 
 @inlined
 def _fetch(table: U64, facts: Counts, codes: U64, near: Int, far: Int) -> None:
     mask = np.uint64(len(table) - 1)
-    prefetch(np.int64(table.ctypes.data) + np.int64((codes[far] & mask) << np.uint64(3)))
+    fetch(np.int64(table.ctypes.data) + np.int64((codes[far] & mask) << np.uint64(3)))
     held: Int = np.int64(table[codes[near] & mask] & _LOW) - 1
-    prefetch(np.int64(facts.ctypes.data) + max(held, 0) * 8 * _COLUMNS)
+    fetch(np.int64(facts.ctypes.data) + max(held, 0) * 8 * _COLUMNS)
 
 
 @kernel
@@ -231,12 +280,14 @@ def _mark(
     stretch_start: Positions,
     stretch_end: Positions,
     terminals: Bytes,
+    stretch_token: Offsets,
     marks: npt.NDArray[np.uint32],
 ) -> None:
     for text in range(len(offsets) - 1):
         base, token, last = offsets[text], first[text], first[text + 1]
         for stretch in range(stretch_first[text], stretch_first[text + 1]):
             at, stop = stretch_start[stretch], stretch_end[stretch]
+            stretch_token[stretch] = token
             begins, pending, tokens, already, final = 0, False, 0, False, 0
             if _is_ascii(data, base + at, base + stop):  # no mark inside counts
                 while token < last and start[token] < stop:
@@ -266,6 +317,7 @@ def _mark(
                 | np.uint32(pending) << np.uint32(EXIT_UNSEEN)
                 | np.uint32(pending or tokens == 0) << np.uint32(EXIT_SEEN)
             )
+        stretch_token[stretch_first[text + 1]] = last
 
 
 @inlined

@@ -15,10 +15,21 @@ import pyarrow as pa
 
 from curate.text.arrow import Bytes, Offsets, buffers, texts
 from curate.text.blocks import ALL, ONE, Int, below, block, lowest, spare, within
-from curate.text.hashing import continued, copy_bytes
+from curate.text.hashing import continued
 from curate.text.jit import inlined, kernel
 from curate.text.lines import Lines
-from curate.text.phrases import BRACKET, CURLY, JAVASCRIPT, LOREM, POLICY, Phrases, find_phrases, phrases
+from curate.text.memory import copy_bytes, get
+from curate.text.phrases import (
+    BITS,
+    BRACKET,
+    CURLY,
+    JAVASCRIPT,
+    LOREM,
+    POLICY,
+    Phrases,
+    note_phrases,
+    phrases,
+)
 from curate.text.punctuation import is_in, marked
 from curate.text.repeats import stripped
 from curate.text.sentences import sentences_of
@@ -76,11 +87,12 @@ def clean_lines(
         np.zeros(size // 2 + 2, np.int64),
         np.empty(size // 2 + 1, np.int64),
     )
+    notes = np.empty(2 * int(np.diff(offsets).max(initial=0)), np.int64)  # of a text, and of a line of it
     found = _clean(
         data, offsets, spare(), *classes(), _digits(), named, phrases(), marked(end_marks), bool(end_marks), min_words, bare,
         lines.first, lines.start, lines.end,
-        tokens.stretch_first, tokens.stretch_start, tokens.stretch_end, tokens.marks, tokens.first, tokens.start,
-        out, new, counts, cited, cited_ends, cited_in,
+        tokens.stretch_first, tokens.stretch_start, tokens.stretch_end, tokens.stretch_token, tokens.marks,
+        notes, out, new, counts, cited, cited_ends, cited_in,
     )  # fmt: skip
     return CleanLines(
         texts(out[: new[-1]], new),
@@ -102,47 +114,46 @@ def _clean(
     data: Bytes, offsets: Offsets, room: Bytes, index: Index, pages: Pages, digits: Bytes, named: Bytes, known: Phrases,
     end_marks: Bytes, ended: bool, min_words: Int, bare: bool,
     line_first: Offsets, line_start: Positions, line_end: Positions,
-    stretch_first: Offsets, starts: Positions, ends: Positions, marks: Marks, first: Offsets, token_start: Offsets,
-    out: Bytes, new: Offsets, counts: Counts, cited: Bytes, cited_ends: Offsets, cited_in: Counts,
+    stretch_first: Offsets, stretch_start: Positions, stretch_end: Positions, stretch_token: Offsets, marks: Marks,
+    notes: Offsets, out: Bytes, new: Offsets, counts: Counts, cited: Bytes, cited_ends: Offsets, cited_in: Counts,
 ) -> Int:  # fmt: skip
     fill = found = 0
-    source, target, cited_target = (
-        np.int64(data.ctypes.data),
-        np.int64(out.ctypes.data),
-        np.int64(cited.ctypes.data),
-    )
+    target, cited_target = np.int64(out.ctypes.data), np.int64(cited.ctypes.data)
+    starts, ends = np.int64(stretch_start.ctypes.data), np.int64(stretch_end.ctypes.data)
+    marked_at = np.int64(marks.ctypes.data)
     for text in range(len(offsets) - 1):
         base, origin, sums = offsets[text], fill, counts[text]
-        anywhere = find_phrases(data, base, offsets[text + 1], room, known)  # no phrase goes over a line end
-        high, token, compact = stretch_first[text], first[text], token_start[first[text]]
+        source, last = np.int64(data.ctypes.data) + base, stretch_first[text + 1]
+        noted = note_phrases(data, base, offsets[text + 1], room, known, notes)  # none goes over a line end
+        high, note = stretch_first[text], 0
         for line in range(line_first[text], line_first[text + 1]):
-            low, before = high, token
-            high, size, long_word = _line_stretches(
-                data, base, base + line_end[line], starts, ends, high, stretch_first[text + 1]
-            )
-            compact += size
-            while token < first[text + 1] and token_start[token] < compact:
-                token += 1
+            low, line_stop = high, np.int64(line_end[line])
+            sentences, high = sentences_of(source, line_stop, starts, ends, marked_at, low, last, False)
+            has, note = _join(notes, note, noted, line_stop)
+            long_word = False
+            if line_stop - line_start[line] > MAX_WORD:
+                long_word = _has_long_word(source, starts, ends, low, high)
             sums[LINES] += 1
             if low == high or long_word:
                 fate = LONG_WORD if long_word else NO_PUNCTUATION if ended else FEW_WORDS
                 sums[fate] += 1
                 continue
-            at, stop = base + starts[low], base + ends[high - 1]
+            at, stop = get(starts, low), get(ends, high - 1)
             begin = fill
             if sums[KEPT] > 0:
                 out[begin] = 0x0A
                 begin += 1
-            if anywhere & BRACKET:
-                end = _copy(data, at, stop, room, digits, named, out, begin)
+            if has & BRACKET:
+                end = _copy(data, base + at, base + stop, room, digits, named, out, begin)
             else:
                 copy_bytes(target + begin, source + at, stop - at)
                 end = begin + stop - at
-            cut = end - begin < stop - at
-            words = high - low
-            if cut and bare:
-                words = _count_words(out, begin, end, index, pages)
-            has = find_phrases(out, begin, end, room, known) if cut or anywhere & ~BRACKET else 0
+            cut, words = end - begin < stop - at, high - low
+            if cut:
+                if bare:
+                    words = _count_words(out, begin, end, index, pages)
+                behind = notes[noted:]
+                has, _ = _join(behind, 0, note_phrases(out, begin, end, room, known, behind), end)
             fate, flag = _judge(out, begin, end, has, end_marks, ended, words >= min_words)
             sums[FLAG] = sums[FLAG] or flag
             sums[fate] += 1
@@ -155,28 +166,32 @@ def _clean(
                 cited_in[found] = text
                 found += 1
             else:
-                sums[SENTENCES] += sentences_of(data, base, stop, starts, ends, marks, low, high)
-                sums[TOKENS] += token - before
+                sums[SENTENCES] += sentences
+                sums[TOKENS] += stretch_token[high] - stretch_token[low]
         fill = _finish(data, base, offsets[text + 1], out, origin, fill, sums[FLAG] != 0, index, pages)
         new[text + 1] = fill
     return found
 
 
 @inlined
-def _line_stretches(
-    data: Bytes, base: Int, stop: Int, starts: Positions, ends: Positions, stretch: Int, last: Int
-) -> tuple[Int, Int, bool]:
-    """The first stretch behind a line, the bytes of those in it, and whether one of them is too long."""
-    total: Int = 0
-    long_word: Int = False
-    while stretch < last and base + starts[stretch] < stop:
-        size = ends[stretch] - starts[stretch]
-        total += size
+def _join(notes: Offsets, note: Int, noted: Int, stop: Int) -> tuple[Int, Int]:
+    """The bits of the notes up to some place, and the first note behind it."""
+    bits: Int = 0
+    while note < noted and notes[note] >> BITS < stop:
+        bits |= notes[note]
+        note += 1
+    return bits, note
+
+
+@kernel
+def _has_long_word(source: Int, starts: Int, ends: Int, low: Int, high: Int) -> bool:
+    long_word = False
+    for stretch in range(low, high):
+        at = get(starts, stretch)
+        size = get(ends, stretch) - at
         if size > MAX_WORD:
-            size -= continued(np.int64(data.ctypes.data) + base + starts[stretch], size)
-            long_word = long_word or size > MAX_WORD
-        stretch += 1
-    return stretch, total, long_word
+            long_word = long_word or size - continued(source + at, size) > MAX_WORD
+    return long_word
 
 
 @inlined

@@ -211,28 +211,24 @@ def _walk(
 
 def count_distinct(text: pa.LargeStringArray, words: Words, vocabulary: Sequence[str]) -> Counts:
     """How many different words of a vocabulary each text has; upper and lower case are different."""
-    return count_distinct_at(*buffers(text), words.first, words.start, words.end, vocabulary)
+    found = np.zeros(len(text), np.int64)
+    letters, bounds, heads, shapes = entries_of(vocabulary)
+    _distinct(*buffers(text), words.first, words.start, words.end, letters, bounds, heads, shapes, found)
+    return found
 
 
-def count_distinct_at(
-    data: Bytes,
-    offsets: Offsets,
-    first: Offsets,
-    start: Positions | Offsets,
-    end: Positions | Offsets,
-    vocabulary: Sequence[str],
-) -> Counts:
-    """The same for words that are given by their places: start to end, counted from the text's offset."""
+def entries_of(vocabulary: Sequence[str]) -> tuple[Bytes, Offsets, Offsets, npt.NDArray[np.uint64]]:
+    """The different words of a vocabulary as kernels read them: letters, bounds, heads, shapes.
+
+    The entries that begin with byte b are heads[b] to heads[b + 1], their lengths are bits of shapes[b]; entry i
+    is letters[bounds[i]] to letters[bounds[i + 1]].
+    """
     entries = sorted({word.encode() for word in vocabulary})
-    letters = np.frombuffer(b"".join(entries), np.uint8)
-    bounds = np.cumsum([0, *map(len, entries)])
     heads = np.searchsorted([entry[0] for entry in entries], np.arange(257))
     shapes = np.zeros(256, np.uint64)
     for entry in entries:
         shapes[entry[0]] |= np.uint64(1 << min(len(entry), 63))
-    found = np.zeros(len(offsets) - 1, np.int64)
-    _distinct(data, offsets, first, start, end, letters, bounds, heads, shapes, found)
-    return found
+    return np.frombuffer(b"".join(entries), np.uint8), np.cumsum([0, *map(len, entries)]), heads, shapes
 
 
 @kernel
@@ -240,15 +236,14 @@ def _distinct(
     data: Bytes,
     offsets: Offsets,
     first: npt.NDArray[np.int64],
-    start: Positions | Offsets,
-    end: Positions | Offsets,
+    start: Positions,
+    end: Positions,
     letters: Bytes,
     bounds: npt.NDArray[np.int64],
     heads: npt.NDArray[np.int64],
     shapes: npt.NDArray[np.uint64],
     found: Counts,
 ) -> None:
-    """The entries that begin with byte b are heads[b] to heads[b + 1], their lengths are bits of shapes[b]."""
     entries = len(bounds) - 1
     last_seen = np.full(entries, -1, np.int64)
     for text in range(len(offsets) - 1):

@@ -16,7 +16,7 @@ import pyarrow as pa
 from curate.text.arrow import buffers
 from curate.text.english.kept import keep, kept_file, load
 from curate.text.english.lexicon import all_rules
-from curate.text.english.table import ENTRIES, FULL, MORE_SLOTS, NEXT, PASSING, SEED, Table
+from curate.text.english.table import ENTRIES, FULL, MORE_SLOTS, NEXT, PASSING, SEED, Table, free_slots
 from curate.text.english.walk import walk
 from curate.text.stretches import find_stretches
 from curate.text.tokens import Tokens
@@ -55,6 +55,18 @@ def _table() -> Table:
     return table
 
 
+def _passing(table: Table, size: int) -> Table:
+    """An empty table with the hash of another, with room for what is new in so many bytes of technical text."""
+    passing = Table(
+        free_slots(1 << max(12, size.bit_length() - 4)),
+        np.zeros(max(1 << 14, size // 4), np.int32),
+        np.zeros(max(1 << 10, size // 16), np.uint64),
+        table.facts.copy(),
+    )
+    passing.facts[:SEED] = 0
+    return passing
+
+
 def cut(text: pa.LargeStringArray, table: Table, entries: int) -> Tokens:
     """The tokens of each text, by a table that may have so many entries."""
     data, offsets = buffers(text)
@@ -62,15 +74,15 @@ def cut(text: pa.LargeStringArray, table: Table, entries: int) -> Tokens:
     stretch_first, stretch_start, stretch_end = find_stretches(data, offsets)
     # Of all these, memory that is not needed is never touched.
     ids, starts = np.empty(size + 2, np.uint32), np.empty(size + 2, np.int64)
-    compact, marks = np.empty(size + 32, np.uint8), np.empty(len(stretch_start), np.uint32)
+    compact, marks = np.empty(size + 96, np.uint8), np.empty(len(stretch_start), np.uint32)
+    stretch_token = np.empty(len(stretch_start) + 1, np.int64)
     scratch = np.empty((4, longest), np.int32)
     first, counts = np.zeros(len(text) + 1, np.int64), np.zeros((3, len(text)), np.int64)
-    work = (data, stretch_start, stretch_end, ids, starts, compact, marks, *scratch)
+    work = (data, stretch_start, stretch_end, ids, starts, compact, marks, stretch_token, *scratch)
     arrays, state = np.array([array.ctypes.data for array in work], np.int64), np.zeros(7, np.int64)
     begun = int(table.facts[NEXT])
     full = table.facts[FULL] = table.facts[FULL] or begun >= _NUMBERS
-    passing = Table(facts=table.facts.copy())
-    passing.facts[:SEED] = 0  # the same hash, and nothing else
+    passing = _passing(table, size if full else 0)
     while lacking := walk(
         all_rules().ctypes.data, table.address(), passing.address(), arrays.ctypes.data, state.ctypes.data,
         len(data), offsets, stretch_first, first, counts,
@@ -85,5 +97,5 @@ def cut(text: pa.LargeStringArray, table: Table, entries: int) -> Tokens:
     symbols, length, lettered = counts
     return Tokens(
         first, ids[:tokens], starts[: tokens + 1], compact[: starts[tokens]], symbols, length, lettered,
-        stretch_first, stretch_start, stretch_end, marks,
+        stretch_first, stretch_start, stretch_end, stretch_token, marks,
     )  # fmt: skip

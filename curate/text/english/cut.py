@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from curate.text.blocks import Int
+from curate.text.blocks import Int, Mask, within
 from curate.text.english.lexicon import END, LETTER, PUNCT, WORDY, may_follow, read
-from curate.text.english.memory import get, get_long, load, load_byte, put, put_long, store, store_byte
 from curate.text.english.phrases import SPACED, merge, symbols_of
-from curate.text.english.rules import split
+from curate.text.english.rules import below, split
 from curate.text.english.table import (
     HEAD,
     KIND,
@@ -29,12 +28,14 @@ from curate.text.english.table import (
     SLOTS,
     SYMBOLS,
     TOKEN,
+    home,
     key_of,
     number_of,
     seek,
     take,
 )
 from curate.text.jit import inlined, kernel
+from curate.text.memory import fetch, get, get_long, load, load_byte, put, put_long, store, store_byte
 from curate.text.tokens import EXIT_SEEN, EXIT_UNSEEN, STARTS, STARTS_SEEN
 
 FRESH = 1 << EXIT_SEEN  # marks of a stretch before its first token
@@ -43,7 +44,9 @@ FRESH = 1 << EXIT_SEEN  # marks of a stretch before its first token
 TEXT, STRETCH, TOKENS, BYTES, EMPTY, POINTS, LETTERS = range(7)
 
 # What a walk reads and writes, as int64 addresses of its arrays.
-SOURCE, START, STOP, IDS, STARTS_AT, COMPACT, STRETCH_MARKS, ENDS, MERGED, STRETCH_SYMBOLS, REACH = range(11)
+(
+    SOURCE, START, STOP, IDS, STARTS_AT, COMPACT, STRETCH_MARKS, STRETCH_TOKEN, ENDS, MERGED, STRETCH_SYMBOLS, REACH,
+) = range(12)  # fmt: skip
 
 _IS_WORDY, _IS_LETTERED, _IS_PUNCT, _IS_END = 1, 2, 4, 8
 _SHIFT = 4
@@ -72,6 +75,10 @@ def spaced(arrays: Int, base: Int, stretch: Int, last: Int) -> bool:
 @kernel
 def _describe(rules: Int, at: Int, end: Int) -> Int:
     """What a token is: bits, and above them its code points."""
+    if end - at <= 64:
+        letters = (within(at, 0x41, 26) | within(at, 0x61, 26)) & below(end - at)
+        if letters | within(at, 0x30, 10) & below(end - at) == below(end - at):
+            return _IS_WORDY | _IS_LETTERED * (letters != Mask(0)) | (end - at) << _SHIFT
     points, any_bits, all_bits = 0, 0, -1
     while at < end:
         _, width, bits = read(rules, at, end)
@@ -101,13 +108,20 @@ def _advance(marks: Int, kind: Int) -> Int:
 @kernel
 def learn(rules: Int, table: Int, passing: Int, into: Int, arrays: Int, at: Int, size: Int) -> Int:
     """Cut a stretch that no table knows, and remember how in one of them; 0, or what has no room in that."""
+    beside = PASSING * (into == passing)
     ends, merged = get_long(arrays, ENDS), get_long(arrays, MERGED)
     symbols, reach = get_long(arrays, STRETCH_SYMBOLS), get_long(arrays, REACH)
     count = split(rules, at, at + size, ends, 0, at)
+    begin = 0
+    for token in range(count):  # asked for now, needed when symbols and phrases are known
+        _, _, hashed = key_of(table, at + begin, get(ends, token) - begin)
+        fetch(home(get_long(table, SLOTS), get_long(table, MASK), hashed))
+        if beside:
+            fetch(home(get_long(passing, SLOTS), get_long(passing, MASK), hashed))
+        begin = get(ends, token)
     symbols_of(rules, at, ends, 0, count, at, symbols)
     edges = get(symbols, 0) << LEFT | get(symbols, count - 1) << RIGHT
     count, phrase = merge(rules, at, ends, count, symbols, reach, merged)
-    beside = PASSING * (into == passing)
     used = get_long(into, ROWS_USED)
     row = get_long(into, ROWS) + 4 * used
     if used + ROW_HEAD + 2 * count > get_long(into, ROWS_SIZE):
@@ -185,6 +199,8 @@ def chain(rules: Int, table: Int, passing: Int, arrays: Int, state: Int, base: I
     ids, begins, slot = get_long(arrays, IDS), get_long(arrays, STARTS_AT), get_long(state, TOKENS)
     empty = length = lettered = begin = 0
     stretch, marks, edge = begun, FRESH, get(stops, begun) - get(starts, begun)
+    firsts = get_long(arrays, STRETCH_TOKEN)
+    put_long(firsts, begun, slot)
     for token in range(count):
         end = get(merged, token)
         number = number_of(table, passing, origin + begin, end - begin)
@@ -200,6 +216,7 @@ def chain(rules: Int, table: Int, passing: Int, arrays: Int, state: Int, base: I
         if end == edge:
             put(get_long(arrays, STRETCH_MARKS), stretch, marks)
             stretch, marks = stretch + 1, FRESH
+            put_long(firsts, stretch, slot + token + 1)
             if stretch < last:
                 edge += get(stops, stretch) - get(starts, stretch)
         begin = end

@@ -3,7 +3,8 @@
 All of it is one int32 array, and `rules` is its address:
 
     rules[point >> 8]        where the page of a code point is; bits = rules[page + (point & 255)]
-    rules[LEXICON ...]       where the slots are, their mask, the longest entry in bytes
+    rules[LEXICON ...]       where the slots are, their mask, the longest entry in bytes, the longest unit
+    rules[SHAPES ...]        65,536 bits: whether an entry may have these bytes at its ends, and so many
     rules[PAIRS ...]         256 x 256 bits: which symbol may stand before which in a phrase
     entries                  `COLUMNS` numbers (see below), then the bytes of the text, one a number
 
@@ -20,8 +21,8 @@ import numpy.typing as npt
 
 from curate.text.arrow import Bytes
 from curate.text.blocks import Int
-from curate.text.english.memory import get, load_byte
 from curate.text.jit import inlined, kernel
+from curate.text.memory import get, load_byte
 
 Rules = npt.NDArray[np.int32]
 
@@ -55,7 +56,8 @@ COLUMNS = 19
 
 PAGES = 8192  # 2**21 code points in pages of 256, so that -1 has one too: no bits
 LEXICON = PAGES
-PAIRS = LEXICON + 8
+SHAPES = LEXICON + 8
+PAIRS = SHAPES + 256 * 256 // 32
 _HEAD = PAIRS + 256 * 256 // 32
 
 
@@ -82,7 +84,11 @@ def all_rules() -> Rules:
         known[letters.tobytes()] = int(entry[SYMBOL])
     head = np.zeros(_HEAD, np.int32)
     head[:PAGES] = _HEAD + page * 256
-    head[LEXICON : LEXICON + 3] = _HEAD + pages.size, len(slots) - 1, entries[:, SIZE].max()
+    longest_unit = max((entry[SIZE] for entry in entries if entry[UNIT]), default=0)
+    head[LEXICON : LEXICON + 4] = _HEAD + pages.size, len(slots) - 1, entries[:, SIZE].max(), longest_unit
+    shapes = np.zeros(256 * 256, np.uint8)
+    shapes[[_shape(letters[0], letters[-1], len(letters)) for letters in known]] = 1
+    head[SHAPES:PAIRS] = np.packbits(shapes, bitorder="little").view(np.int32)
     head[PAIRS:] = _pairs(entries, text, known)
     return np.concatenate([head, pages, slots, *body]).astype(np.int32)
 
@@ -156,7 +162,12 @@ def _next(value: Int, byte: Int) -> Int:
     return (value * 33 + byte) & 0xFFFFFFF
 
 
-_step = inlined(_next)
+def _shape(first: Int, last: Int, size: Int) -> Int:
+    """Which bit of the shapes is that of a text."""
+    return (first + (last << 5) + (size << 11)) & 0xFFFF
+
+
+_step, _shape_of = inlined(_next), inlined(_shape)
 
 
 @kernel
@@ -164,6 +175,9 @@ def find(rules: Int, at: Int, end: Int) -> Int:
     """Where the entry of a text is; 0 if there is none."""
     size = end - at
     if size > get(rules, LEXICON + 2) or size <= 0:
+        return 0
+    shape = _shape_of(load_byte(at), load_byte(end - 1), size)
+    if not get(rules, SHAPES + (shape >> 5)) >> (shape & 31) & 1:
         return 0
     value = size
     for place in range(at, end):

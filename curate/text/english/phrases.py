@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from curate.text.blocks import Int
 from curate.text.english.lexicon import COLUMNS, PATTERN, SYMBOL, find, may_follow
-from curate.text.english.memory import get, put
 from curate.text.english.rules import put_rule
 from curate.text.jit import kernel
+from curate.text.memory import get, put
 
 SPACED = 256  # added to the symbol of a token behind a space
 _MOST = COLUMNS - PATTERN - 1  # tokens of a phrase
@@ -37,6 +37,9 @@ def merge(
 
     The tokens are those of the text at `origin`. spaCy's `Tokenizer._filter_special_spans`.
     """
+    if count == 1:
+        put(merged, 0, get(ends, 0))
+        return 1, False
     lengths = _look(rules, origin, ends, count, symbols, reach)
     for length in range(_MOST, 1, -1):
         if lengths >> length & 1:

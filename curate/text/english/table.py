@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.text.blocks import Int, Mask
-from curate.text.english.memory import fold, get_long, load, put_long, store
 from curate.text.jit import inlined, kernel
+from curate.text.memory import fold, get_long, load, put_long, store
 
 Words = npt.NDArray[np.uint64]
 

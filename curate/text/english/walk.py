@@ -19,6 +19,7 @@ from curate.text.english.cut import (
     STOP,
     STRETCH,
     STRETCH_MARKS,
+    STRETCH_TOKEN,
     TEXT,
     TOKENS,
     chain,
@@ -27,7 +28,6 @@ from curate.text.english.cut import (
     spaced,
 )
 from curate.text.english.lexicon import may_follow
-from curate.text.english.memory import fetch, get, get_long, load_byte, put, put_long, store
 from curate.text.english.table import (
     FULL,
     HEAD,
@@ -56,6 +56,7 @@ from curate.text.english.table import (
     words_of,
 )
 from curate.text.jit import inlined, kernel
+from curate.text.memory import fetch, get, get_long, load_byte, put, put_long, store
 from curate.text.tokens import EXIT_UNSEEN, STARTS_SEEN, Counts
 
 BATCH = 128  # stretches whose slots are asked for before the first of them is looked at
@@ -76,7 +77,7 @@ def walk(
     )  # fmt: skip
     source, starts, stops = get_long(arrays, SOURCE), get_long(arrays, START), get_long(arrays, STOP)
     ids, begins, compact = get_long(arrays, IDS), get_long(arrays, STARTS_AT), get_long(arrays, COMPACT)
-    marks = get_long(arrays, STRETCH_MARKS)
+    marks, firsts = get_long(arrays, STRETCH_MARKS), get_long(arrays, STRETCH_TOKEN)
     words = np.empty((BATCH, 3), np.uint64)
     stretch, slot, out, empty, length, lettered = _load(state)
     for text in range(get_long(state, TEXT), len(offsets) - 1):
@@ -88,7 +89,7 @@ def walk(
         while stretch < last:
             if stretch >= stop:
                 begin, stop = stretch, min(stretch + BATCH, last)
-                _ask(table, rows, source, base, size_of_source, begin, stop, starts, stops, words)
+                _ask(table, passing, rows, source, base, size_of_source, begin, stop, starts, stops, words)
             at, i = source + base + get(starts, stretch), stretch - begin
             size = get(stops, stretch) - get(starts, stretch)
             one, two, hashed = words[i, 0], words[i, 1], words[i, 2]
@@ -102,9 +103,9 @@ def walk(
             joins = follows and spaced(arrays, base, stretch, last)
             phrase_here = shape >> PHRASE & 1
             if found and not (joins and (phrase or phrase_here)):
-                if not joins:  # what may have to be cut again begins here
-                    _save(state, stretch, slot, out, empty, length, lettered)
                 phrase, joint = phrase_here, shape >> RIGHT & 255
+                if joint and not joins:  # what may have to be cut again begins here
+                    _save(state, stretch, slot, out, empty, length, lettered)
                 answer = get_long(known, 2)
                 if shape >> KIND & 7 == ROW:
                     copy(at, compact + out, size)
@@ -113,6 +114,7 @@ def walk(
                     store(compact + out, one)
                     store(compact + out + 8, two)
                     sums = _put_slot(shape, answer, ids, begins, slot, out)
+                put_long(firsts, stretch, slot)
                 slot += sums[0]
                 empty += sums[1]
                 length += sums[2]
@@ -140,6 +142,7 @@ def walk(
         empty = length = lettered = 0
         first[text + 1] = slot
     put_long(begins, slot, out)
+    put_long(firsts, stretch, slot)
     return 0
 
 
@@ -187,11 +190,12 @@ def _save(state: Int, stretch: Int, slot: Int, out: Int, empty: Int, length: Int
 
 @inlined
 def _ask(
-    table: Int, rows: Int, source: Int, base: Int, size_of_source: Int, begin: Int, stop: Int,
+    table: Int, passing: Int, rows: Int, source: Int, base: Int, size_of_source: Int, begin: Int, stop: Int,
     starts: Int, stops: Int, words: Words,
 ) -> None:  # fmt: skip
     """Hash a batch of stretches, and ask for their slots and rows before the first is looked at."""
     slots, mask, pool = get_long(table, SLOTS), get_long(table, MASK), get_long(table, POOL)
+    full, own_slots, own_mask = get_long(table, FULL), get_long(passing, SLOTS), get_long(passing, MASK)
     for stretch in range(begin, stop):
         at, size = base + get(starts, stretch), get(stops, stretch) - get(starts, stretch)
         one, two = Mask(0), Mask(0)
@@ -209,7 +213,9 @@ def _ask(
     for i in range(stop - begin):
         slot = home(slots, mask, words[i, 2])  # where it most likely is
         shape = get_long(slot, 3)
-        if shape >> KIND & 7 == ROW:
+        if full and shape == 0:
+            fetch(home(own_slots, own_mask, words[i, 2]))
+        elif shape >> KIND & 7 == ROW:
             fetch(rows + 4 * get_long(slot, 2))
             if not shape & SIZE:
                 fetch(pool + (get_long(slot, 1) >> 32) * 8)

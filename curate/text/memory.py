@@ -1,6 +1,6 @@
 """Memory by address, as single machine instructions.
 
-The rules and the table are made of many small kernels. An array as an argument of one costs two atomic counts a
+Kernels are made of many small ones. An array as an argument of one costs two atomic counts a
 call, which is more than most of them do; an address is a number. Who calls keeps the arrays alive.
 """
 
@@ -54,6 +54,16 @@ def store(typing: Any, address: Any, word: Any) -> _Code:
 
 
 @_instruction
+def load_half(typing: Any, address: Any) -> _Code:
+    """The 4 bytes at an address, as uint64."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.zext(_read(builder, arguments[0], _INT), _WORD)
+
+    return types.uint64(types.int64), code
+
+
+@_instruction
 def load_byte(typing: Any, address: Any) -> _Code:
     """The byte at an address, as int64."""
 
@@ -71,6 +81,18 @@ def store_byte(typing: Any, address: Any, byte: Any) -> _Code:
         return _write(context, builder, arguments[0], builder.trunc(arguments[1], _BYTE))
 
     return types.void(types.int64, types.int64), code
+
+
+@_instruction
+def copy_bytes(typing: Any, target: Any, source: Any, size: Any) -> _Code:
+    """Copy some bytes from one address to another; they may overlap."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        target, source = (builder.inttoptr(address, _BYTE.as_pointer()) for address in arguments[:2])
+        cgutils.raw_memmove(builder, target, source, arguments[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), code
 
 
 @_instruction
