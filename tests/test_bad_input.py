@@ -331,6 +331,7 @@ def test_rules_that_take_everything_are_named_and_what_was_live_stays(curate_run
     assert "curate show --dropped length.too_short" in said.out
 
 
+@pytest.mark.slow
 def test_words_of_strangers_are_printed_and_reported_harmlessly(curate, curate_run, tmp_path):
     evil = "\x1b]0;owned\x07\x1b[2J\u202e<script>alert(1)</script><img src=x onerror=alert(2)>[red]"
     rows = [
@@ -701,6 +702,7 @@ def test_an_embedder_that_cannot_be_had_says_which_one_can(curate, tmp_path):
 # Clean: what it reads and says of stdin.
 
 
+@pytest.mark.slow
 def test_a_row_of_stdin_is_named_by_it_and_asked_about_where_that_can_be(curate, monkeypatch, tmp_path):
     rows = [json.dumps({"text": text(n)}) for n in range(4)]
     piped = "\n".join([*rows, '{"text": "no end', json.dumps({"text": "Too short."})]).encode()

@@ -248,6 +248,7 @@ def test_no_anchors_and_no_texts():
 CHARACTERS = st.characters(max_codepoint=0x3FFFF, exclude_categories=["Cs"])  # above: nothing that is text
 
 
+@pytest.mark.slow
 @LIGHT
 @given(
     st.lists(st.one_of(st.text(CHARACTERS, max_size=30), WORDS), min_size=2, max_size=4),

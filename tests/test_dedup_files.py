@@ -35,8 +35,8 @@ def numbers(file):
     ("drop", "left"),
     [
         ("new", [106, 107, 108]),
-        ("old", [0, 1, 2, 3]),
-        ("both", [106, 107, 108, 0, 1, 2, 3, 4, 5]),
+        pytest.param("old", [0, 1, 2, 3], marks=pytest.mark.slow),
+        pytest.param("both", [106, 107, 108, 0, 1, 2, 3, 4, 5], marks=pytest.mark.slow),
     ],
 )
 def test_a_side_is_compared_with_another_and_dropped_from(sides, drop, left):
@@ -61,6 +61,7 @@ def test_what_was_dropped_names_what_stands_for_it(sides):
     assert "" not in set(dropped.get_column("duplicate_of"))
 
 
+@pytest.mark.slow
 def test_one_side_alone_keeps_the_first_of_what_is_alike(sides):
     dedup([sides / "old.jsonl", sides / "new.jsonl"], sides / "out.jsonl", columns=BODY, workers=1)
     assert sorted(numbers(sides / "out.jsonl")) == [
@@ -79,6 +80,7 @@ def test_one_side_alone_keeps_the_first_of_what_is_alike(sides):
     assert 108 in numbers(sides / "long.jsonl")
 
 
+@pytest.mark.slow
 def test_lakes_are_compared_like_files(sides):
     run(make_recipe(sides / "made", count=8))
     lake = sides / "made" / "lake"

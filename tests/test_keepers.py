@@ -75,15 +75,15 @@ ALIKE = ([row(LONG, date="2024-01-01")], [row(LONG + " And more.", date="2025-01
 @pytest.mark.parametrize(
     ("options", "stays"),
     [
-        ("", "old#1"),
+        pytest.param(*("", "old#1"), marks=pytest.mark.slow),
         ('keeper = "longest"', "new#1"),
-        ('keeper = "newest"', "new#1"),
-        ('keeper = "number DESC"', "new#1"),
-        ('keeper = "number"', "old#1"),
-        ('keeper = "length.words desc"', "new#1"),
+        pytest.param(*('keeper = "newest"', "new#1"), marks=pytest.mark.slow),
+        pytest.param(*('keeper = "number DESC"', "new#1"), marks=pytest.mark.slow),
+        pytest.param(*('keeper = "number"', "old#1"), marks=pytest.mark.slow),
+        pytest.param(*('keeper = "length.words desc"', "new#1"), marks=pytest.mark.slow),
         ('keeper = "LOWER(dump) ASC"', "old#1"),  # equal, so as by first
         ('prefer = ["new"]', "new#1"),
-        ('keeper = "newest"\nprefer = ["old"]', "old#1"),
+        pytest.param(*('keeper = "newest"\nprefer = ["old"]', "old#1"), marks=pytest.mark.slow),
     ],
 )
 def test_the_keeper_is_chosen_by_a_rule(tmp_path, options, stays):
@@ -107,6 +107,7 @@ def test_when_a_keeper_goes_its_best_duplicate_is_promoted(tmp_path):
     assert verdicts(tmp_path)["new#2"]["duplicate_of"] == "new#1"
 
 
+@pytest.mark.slow
 def test_equal_can_mean_the_words_a_url_or_a_column(tmp_path):
     shouted = LONG.upper().replace(".", "!")
     assert made(tmp_path, "exact", "", [row(LONG)], [row(shouted)]) == ["new#1", "old#1"]
@@ -121,14 +122,14 @@ def test_equal_can_mean_the_words_a_url_or_a_column(tmp_path):
     assert made(tmp_path, "exact", 'by = "number"', *numbers) == ["new#2", "old#1"]
 
 
-@pytest.mark.parametrize("step", ["exact", "minhash"])
+@pytest.mark.parametrize("step", ["exact", pytest.param("minhash", marks=pytest.mark.slow)])
 def test_within_compares_only_what_shares_a_value(tmp_path, step):
     rows = [row(LONG, dump="a"), row(LONG, dump="b")], [row(LONG, dump="b"), row(LONG, dump="a")]
     assert made(tmp_path, step, 'within = "dump"', *rows) == ["old#1", "old#2"]
     assert made(tmp_path, step, "", *rows) == ["old#1"]
 
 
-@pytest.mark.parametrize("step", ["exact", "minhash"])
+@pytest.mark.parametrize("step", ["exact", pytest.param("minhash", marks=pytest.mark.slow)])
 def test_what_is_only_compared_with_is_never_dropped(tmp_path, step):
     rows = [row(LONG), row(LONG)], [row(LONG), row(text(2, 120)), row(text(2, 120))]
     assert made(tmp_path, step, 'against = ["old"]', *rows) == ["new#2", "old#1", "old#2"]
@@ -158,6 +159,7 @@ def test_weights_are_a_published_table_or_ones_own():
             read_weights(wrong)
 
 
+@pytest.mark.slow
 def test_without_verification_all_goes_that_hangs_together(tmp_path):
     words = [f"w{n}" for n in range(400)]
     chain = [row(" ".join(words[start : start + 300])) for start in range(0, 100, 10)]

@@ -53,10 +53,10 @@ def test_a_line_that_stands_in_many_documents_stays_in_the_first_one(tmp_path):
     ("options", "left"),
     [
         ('keep = "none"', 0),
-        ("documents = 11", 10),
+        pytest.param(*("documents = 11", 10), marks=pytest.mark.slow),
         ('edit = "mark"', 10),
-        ("shortest = 100", 10),
-        ('find = "paragraphs"', 10),
+        pytest.param(*("shortest = 100", 10), marks=pytest.mark.slow),
+        pytest.param(*('find = "paragraphs"', 10), marks=pytest.mark.slow),
     ],
 )
 def test_options_say_what_counts_and_what_becomes_of_it(tmp_path, options, left):
