@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from curate.engine.attribution import drop_rates
 from curate.engine.changes import note_changes
 from curate.engine.checks import Pinned, records_check, schema_check, table_checks
 from curate.engine.fetch import Fetches, fetch_sources, note_loaded, standing_pages
@@ -88,6 +89,11 @@ def _verdicts(
     ):
         reader.refuse(row["place"], [row])
     verdicts = pl.concat([judged.select(columns), broken.select(columns)])
+    about = verdicts.select("id", "kept", "source").join(
+        rows.select("id", "declared_language"), on="id", how="left"
+    )
+    by = {"language": pl.col("declared_language"), "source": pl.col("source")}
+    report.drop_rates = drop_rates(about, about.get_column("kept"), by)
     report.reasons += reasons_of(broken.select(columns), PlannedTable("documents", "documents", ()), {})
     report.rows, report.kept = len(verdicts), int(verdicts.get_column("kept").sum())
     report.failures = [
