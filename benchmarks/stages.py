@@ -61,7 +61,7 @@ def _run(stage: Stage, texts: pa.LargeStringArray) -> None:
 
 def _read(stage: Stage, count: int) -> dict[str, pa.Array]:
     """The columns that a stage reads: English pages of a site."""
-    given = {"langid.language": "en", "url": "https://a.example/guide/index.html"}
+    given = {"langid.language": "en", "url": "https://a.example/guide/index.html", "passages": ""}
     return {name: pa.array([given[name]] * count, pa.large_string()) for name in stage.reads}
 
 

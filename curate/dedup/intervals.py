@@ -23,7 +23,8 @@ def wilson(hits: int, trials: int, confidence: float = 0.95) -> tuple[float, flo
     share, spread = hits / trials, z * z / trials
     centre = share + spread / 2
     reach = z * math.sqrt(share * (1 - share) / trials + spread / (4 * trials))
-    return max(0.0, (centre - reach) / (1 + spread)), min(1.0, (centre + reach) / (1 + spread))
+    low, high = (centre - reach) / (1 + spread), (centre + reach) / (1 + spread)
+    return 0.0 if hits == 0 else low, 1.0 if hits == trials else high
 
 
 def bootstrap(

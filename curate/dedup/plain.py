@@ -14,6 +14,7 @@ from curate.dedup.normalize import ALONE_RANGES, Normalization
 from curate.dedup.shingles import ShingleOptions
 
 Shingle = tuple[str, ...]
+_SEPARATOR = "\ud800"  # half of a pair, which no text has
 
 
 def plain_words(text: str, options: ShingleOptions) -> list[str]:
@@ -24,7 +25,7 @@ def plain_words(text: str, options: ShingleOptions) -> list[str]:
         pieces = "".join("0" if kind else "".join(run) for kind, run in groupby(pieces, _is_digit))
     if raw:
         return list(pieces)
-    words = [word for word in pieces.split("\0") if word]
+    words = [word for word in pieces.split(_SEPARATOR) if word]
     if options.unit == "characters":
         return list(" ".join(words))
     return [part for word in words for part in _parts(word, options)]
@@ -50,12 +51,12 @@ def _is_digit(char: str) -> bool:
 
 @functools.cache
 def _cell(char: str, normalization: Normalization) -> str:
-    """What a character becomes: another one, nothing, or \\0 where it separates."""
+    """What a character becomes: another one, nothing, or a mark where it separates."""
     if 0x20000 <= ord(char) < 0x40000:
         return char
     if normalization != "fold":
         if char.isspace():
-            return "\0"
+            return _SEPARATOR
         if normalization == "none":
             return char
         lower = char.lower() if len(char.lower()) == 1 else char
@@ -64,7 +65,7 @@ def _cell(char: str, normalization: Normalization) -> str:
     category = unicodedata.category(folded)
     if category in ("Mn", "Me", "Cf"):
         return ""
-    return folded if category[0] in "LN" or category == "Mc" else "\0"
+    return folded if category[0] in "LN" or category == "Mc" else _SEPARATOR
 
 
 def _folded(char: str) -> str:

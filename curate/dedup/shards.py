@@ -47,9 +47,10 @@ def words_shard(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def neighbours_shard(task: dict[str, Any]) -> dict[str, Any]:
-    """Compare the texts of rows `start` to `stop` of a plan file exactly with those of another, small one."""
+    """Compare the texts of rows `start` to `stop` of a plan file exactly with the texts of another, small one."""
     rows, few = read_rows(task), pl.read_parquet(task["anchors"])
-    drawn = anchors(read_texts(few), ShingleOptions(**task["options"]))
+    texts = few.get_column("text").to_arrow().cast(pa.large_string())
+    drawn = anchors(texts, ShingleOptions(**task["options"]))
     met = neighbours(drawn, read_texts(rows), task["threshold"])
     one = few.get_column("text_digest").gather(met.get_column("anchor"))
     two = rows.get_column("text_digest").gather(met.get_column("row"))

@@ -2,7 +2,7 @@
 
 Three looks, each at a sample drawn by hash: pairs planted at a known similarity, by length of text; documents compared
 exactly with all others; and documents that were dropped, compared with their keeper in plain Python, which shares
-no code with the kernels. It is measured again when the options change, or the corpus by a tenth.
+no code with the kernels. It is measured again when the options change, or the corpus by a quarter.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from curate.engine.standing import locate
 from curate.lake.digest import digest_json
 from schemas.report import NearError, Recall
 
-_CHANGED = 0.1  # share of the corpus that comes or goes before it is measured again
+_CHANGED = 0.25  # share of the corpus that comes or goes before it is measured again
 _CHARS_PER_WORD = 6
 
 
@@ -123,12 +123,11 @@ def _real(
 def _neighbours(near: NearDuplicates, distinct: pl.DataFrame, drawn: pl.DataFrame) -> pl.DataFrame:
     """All pairs of a drawn document with another: anchor (number), one and two (digests), similarity."""
     session, base = near.comparing.session, near.comparing.base
-    anchors = locate(session, base, drawn)
     located = locate(session, base, distinct)
     name = f"{near.comparing.table}-anchors-{session.run}"
     plan, few = session.work / f"{name}.parquet", session.work / f"{name}-drawn.parquet"
     write_plan(located.select("text_digest", "file", "row"), plan)
-    write_plan(anchors.select("text_digest", "file", "row"), few)
+    write_plan(_texts(near, drawn), few)  # with their texts, which lie in every file
     tasks = [
         {
             "plan": str(plan), "start": start, "stop": stop, "anchors": str(few), "threshold": near.options.threshold,
