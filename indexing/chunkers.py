@@ -141,7 +141,9 @@ class _Cutter:
         for text in texts:
             found[text.row] = []
         for passage in passages:
-            found[passage.row].append(passage)
+            # What repeats the end of the one before, and white space, adds nothing.
+            if not found[passage.row] or passage.end > found[passage.row][-1].end:
+                found[passage.row].append(passage)
         return [(text, found[text.row]) for text in texts]
 
     def _cut_segment(self, text: _Text, start: int, end: int, encoding: Any) -> Iterator[_Passage]:

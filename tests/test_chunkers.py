@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -61,6 +61,7 @@ odd_texts = st.lists(
 
 @pytest.mark.parametrize("embedder", EMBEDDERS)
 @pytest.mark.parametrize("kind", CHUNKERS)
+@example(parts=["# Heading\n# Heading\n" + "x" * 300 + "e\u0301" * 80 + "# Heading\n"], overlap=10)
 @given(parts=st.lists(odd_texts.map("".join), min_size=1, max_size=3), overlap=st.sampled_from([0, 0, 10]))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_text_is_cut_exactly(kind, embedder, parts, overlap):
