@@ -18,6 +18,8 @@ from curate.dedup.leaders import leaders
 from curate.dedup.sketch import EMPTY, estimates
 from schemas.errors import LakeError, MovedError
 
+pytestmark = pytest.mark.slow  # kernels that no run compiles
+
 OPTIONS = IndexOptions(slots=16, bands=4, rows=3, threshold=0.6, identity={"seed": 1, "ngram": 5})
 
 

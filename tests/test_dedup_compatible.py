@@ -31,6 +31,8 @@ from curate.dedup.sketch import SketchOptions
 from curate.dedup.verify import similarities
 from schemas.errors import CurateError, UsageError
 
+pytestmark = pytest.mark.slow  # kernels that no run compiles
+
 LIGHT = settings(max_examples=25, deadline=None)
 PEER = (
     Path(os.environ.get("CURATE_DATA_CACHE", "~/.cache/curate-data")).expanduser()

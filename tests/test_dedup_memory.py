@@ -23,6 +23,8 @@ from curate.dedup.sketch import EMPTY
 from schemas.errors import UsageError
 from schemas.tables import TABLES
 
+pytestmark = pytest.mark.slow  # kernels that no run compiles
+
 LIGHT = settings(max_examples=30, deadline=None)
 
 
