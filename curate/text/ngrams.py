@@ -23,6 +23,8 @@ from curate.text.tokens import Tokens
 Counts = npt.NDArray[np.int64]
 _Room = tuple[Int, Int, Int, Int, Int, Int]  # addresses: places, slots, chosen, counters, owner, times
 Ids = npt.NDArray[np.uint32]
+Scratch = npt.NDArray[np.int32]
+Hashes = npt.NDArray[np.uint64]
 
 TOP = (2, 3, 4)
 DUPLICATED = (5, 6, 7, 8, 9, 10)
@@ -43,8 +45,10 @@ class TopGrams:
 
 def top_grams(tokens: Tokens, *, longest: bool = False) -> TopGrams:
     """The most frequent n-grams; of several the first that occurs, or with `longest` one of the most characters."""
-    found = np.zeros((3, len(tokens.symbols), len(TOP)), np.int64)
-    _top(tokens.first, tokens.id, tokens.start, tokens.compact, longest, found)
+    found, most = np.zeros((3, len(tokens.symbols), len(TOP)), np.int64), _most_tokens(tokens.first)
+    # Made here: an array of a kernel that is used by its address alone is freed after that.
+    room = np.empty(3 * most + 3 * table_size(most), np.int32)
+    _top(tokens.first, tokens.id, tokens.start, tokens.compact, longest, most, room, found)
     return TopGrams(*found)
 
 
@@ -55,26 +59,27 @@ def duplicated_grams(tokens: Tokens) -> Counts:
     any other is remembered, and the next one begins a token later. Its tokens are joined by nothing, so
     that "ab" "c" is the same as "a" "bc".
     """
-    found = np.zeros((len(tokens.symbols), len(DUPLICATED)), np.int64)
-    _duplicated(tokens.first, tokens.start, tokens.compact, found)
+    found, most = np.zeros((len(tokens.symbols), len(DUPLICATED)), np.int64), _most_tokens(tokens.first)
+    room, windows = np.empty(4 * most, np.int32), np.empty(_windows(most), np.uint8)
+    table = np.zeros(table_size(most), np.uint64)
+    _duplicated(tokens.first, tokens.start, tokens.compact, most, room, windows, table, found)
     return found
+
+
+def _most_tokens(first: Offsets) -> int:
+    """Of one text, at least 1."""
+    return int(np.diff(first).max(initial=1))
 
 
 @kernel
 def _top(
-    first: Offsets, ids: Ids, start: Offsets, compact: Bytes, longest: bool, found: npt.NDArray[np.int64]
-) -> None:
-    most = _most_tokens(first)
-    table = table_size(most)
-    places, slots, chosen = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32)
-    counters, owner, times_of = (
-        np.empty(table, np.int32),
-        np.empty(table, np.int32),
-        np.empty(table, np.int32),
-    )
+    first: Offsets, ids: Ids, start: Offsets, compact: Bytes, longest: bool, most: int, scratch: Scratch,
+    found: npt.NDArray[np.int64],
+) -> None:  # fmt: skip
+    places, table = np.int64(scratch.ctypes.data), table_size(most)
+    counters = places + 12 * most
     room = (
-        places.ctypes.data, slots.ctypes.data, chosen.ctypes.data,
-        counters.ctypes.data, owner.ctypes.data, times_of.ctypes.data,
+        places, places + 4 * most, places + 8 * most, counters, counters + 4 * table, counters + 8 * table,
     )  # fmt: skip
     address = np.int64(compact.ctypes.data)
     for text in range(len(first) - 1):
@@ -82,7 +87,7 @@ def _top(
         of_ids, of_starts = np.int64(ids.ctypes.data) + 4 * base, np.int64(start.ctypes.data) + 8 * base
         kept = count - 1
         for place in range(kept):
-            places[place] = place
+            put(places, place, place)
         for n in range(2, min(count, 4) + 1):
             largest = _count(of_ids, n, room[0], room[1], room[3], kept)
             place, times = 0, 1
@@ -92,15 +97,6 @@ def _top(
             found[0, text, n - 2], found[1, text, n - 2] = place, times
             found[2, text, n - 2] = _length(of_starts, address, place, n)
             kept = _candidates(room[0], room[1], room[3], kept)
-
-
-@inlined
-def _most_tokens(first: Offsets) -> Int:
-    """Of one text, at least 1."""
-    most = 1
-    for text in range(len(first) - 1):
-        most = max(most, first[text + 1] - first[text])
-    return most
 
 
 @inlined
@@ -209,14 +205,14 @@ def _same_gram(one: Int, other: Int, n: Int) -> bool:
 
 
 @kernel
-def _duplicated(first: Offsets, start: Offsets, compact: Bytes, found: Counts) -> None:
+def _duplicated(
+    first: Offsets, start: Offsets, compact: Bytes, most: int, scratch: Scratch, windows: Bytes, table: Hashes,
+    found: Counts,
+) -> None:  # fmt: skip
     """The set of n-grams is a table whose entries are a stamp (16 bits), a piece of hash (16), a place (32)."""
-    most, address = _most_tokens(first), np.int64(compact.ctypes.data)
-    places, further = np.empty(most, np.int32), np.empty(most, np.int32)
-    slots, unique = np.empty(most, np.int32), np.empty(most, np.int32)
-    windows, table = np.empty(_windows(most), np.uint8), np.zeros(table_size(most), np.uint64)
-    here, there, of_slots = places.ctypes.data, further.ctypes.data, slots.ctypes.data
-    of_windows, of_unique, of_table = windows.ctypes.data, unique.ctypes.data, table.ctypes.data
+    address, here = np.int64(compact.ctypes.data), np.int64(scratch.ctypes.data)
+    there, of_slots, of_unique = here + 4 * most, here + 8 * most, here + 12 * most
+    of_windows, of_table = np.int64(windows.ctypes.data), np.int64(table.ctypes.data)
     stamp = np.uint64(0)
     for text in range(len(found)):
         count, starts = first[text + 1] - first[text], np.int64(start.ctypes.data) + 8 * first[text]
