@@ -398,7 +398,7 @@ def test_time_is_linear(form):
     length = 1_000_000 if len(form) == 1 else 200_000
     begun = time.process_time()
     clean((form * length)[:length])
-    assert time.process_time() - begun < 10  # half a second at worst; a quadratic step takes minutes
+    assert time.process_time() - begun < 30  # half a second at worst; a quadratic step takes minutes
 
 
 @pytest.mark.skipif(not LABELLED.exists(), reason="needs the labelled sentences")

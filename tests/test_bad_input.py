@@ -462,7 +462,7 @@ def test_what_is_misspelt_or_forbidden_is_said_before_anything_begins(
     assert re.search(message, said.error)
     assert re.search(hint, said.hint)
     assert not (tmp_path / "lake").exists()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_a_step_that_is_there_twice_is_told_with_its_line(curate_run, tmp_path):

@@ -131,7 +131,7 @@ def test_whatever_the_text_a_conversation_is_one(pieces, title):
 def test_a_hostile_text_takes_no_longer_than_a_long_one(text):
     begun = time.process_time()
     conversations_in(text[:60_000], text)
-    assert time.process_time() - begun < 5
+    assert time.process_time() - begun < 30  # a quadratic step takes minutes
 
 
 def test_messages_in_turn():

@@ -42,7 +42,7 @@ def piped(monkeypatch, data):
 
 def test_a_pipe_from_end_to_end():
     command = [sys.executable, "-m", "curate", "clean", "-", "-o", "-", "--recipe", "docs", "--workers", "1"]
-    done = subprocess.run(command, input=packed_rows(), capture_output=True, check=True, timeout=100)
+    done = subprocess.run(command, input=packed_rows(), capture_output=True, check=True, timeout=250)
     assert [json.loads(line) for line in done.stdout.splitlines()] == [
         {"text": text(n), "n": n} for n in range(12)
     ]
@@ -53,7 +53,7 @@ def test_a_reader_that_leaves_ends_it_quietly(tmp_path):
     (tmp_path / "in.jsonl").write_bytes(packed_rows(3_000))
     command = f"{sys.executable} -m curate clean in.jsonl -o - --recipe docs --workers 1 --set deduplicated.minhash=false | head -1"
     script = f"set -o pipefail; {command}"
-    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, check=False, timeout=100, env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[1])})  # fmt: skip
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, check=False, timeout=250, env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[1])})  # fmt: skip
     assert json.loads(done.stdout)["n"] == 0
     assert (done.returncode, b"rror" in done.stderr, b"Traceback" in done.stderr) == (0, False, False)
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]

@@ -125,7 +125,7 @@ def test_the_overview_is_quick_and_imports_nothing_heavy(tmp_path):
     ]
     found = [one.stderr.rsplit(maxsplit=1) for one in said]
     assert {heavy for heavy, _ in found} == {"[]"}
-    assert min(float(seconds) for _, seconds in found) < 0.4
+    assert min(float(seconds) for _, seconds in found) < 1  # 0.2 s here
 
 
 def test_a_mistyped_command_imports_nothing_heavy_either():

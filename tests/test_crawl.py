@@ -334,7 +334,7 @@ def test_the_end_comes_soon_after_stdin_closes_and_nothing_is_lost(tmp_path):
                 break
         started = time.monotonic()
         events.close()
-        assert time.monotonic() - started < 8
+        assert time.monotonic() - started < 30
         asked = len(site.requests)
         time.sleep(0.5)
         assert len(site.requests) == asked
@@ -487,7 +487,7 @@ def test_ctrl_c_hands_out_the_last_shard_and_a_killed_driver_leaves_no_orphan(tm
 
         driver = started()
         os.killpg(driver.pid, signal.SIGINT)  # as the terminal does: to the crawler, too
-        said = driver.communicate(timeout=15)[0].split()
+        said = driver.communicate(timeout=60)[0].split()
         assert said[-4:] == ["Shard", "Progress", "CrawlEnd", "interrupted"]
 
         driver = started()

@@ -40,13 +40,13 @@ print(json.dumps([rows, events[-1].reason, time.monotonic() - started, peak]))
 
 def run(folder, site, **options):
     """Rows by the last part of their URL (status, error, stored), reason, seconds, peak memory in MB."""
-    options = {"sitemap": False, "robots": False, "allow_private": ["127.0.0.1"], "timeout": 3.0} | options
+    options = {"sitemap": False, "robots": False, "allow_private": ["127.0.0.1"], "timeout": 6.0} | options
     job = asdict(CrawlJob(source="hostile", urls=[site.url], folder=str(folder), **options))
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, json.dumps(job)],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -84,14 +84,14 @@ def test_limits_of_size_and_time_hold_against_every_server(tmp_path):
     too_large = [2, "larger than 1,000,000 bytes", False]
     for name in ("bomb", "chunks", "lie"):
         assert rows[name] == too_large, name
-    assert rows["drip"] == [0, "no complete answer within 3 s", False]
+    assert rows["drip"] == [0, "no complete answer within 6 s", False]
     assert rows["half"][:2] == [0, "the connection broke off in the middle"]
     for name in ("header", "nonsense", "nothing"):
         assert rows[name][0] == 0, name
     assert rows["after"] == [200, "", True]
     assert rows["headers"] == [200, "", True]
     assert reason == "finished"
-    assert seconds < 45
+    assert seconds < 90
     assert peak < 400
 
 
@@ -106,7 +106,7 @@ def test_pages_that_are_expensive_to_read_do_not_hold_up_the_crawl(tmp_path):
     assert rows["after"] == [200, "", True]
     assert {rows[path[1:]][0] for path in names} == {200}
     assert reason == "finished"
-    assert seconds < 60
+    assert seconds < 120
     assert peak < 800
 
 
@@ -135,7 +135,7 @@ def test_robots_txt_of_all_kinds(tmp_path, answer, stored):
             return
         rows, _, seconds, peak = run(tmp_path, site, robots=True)
     assert rows[""] == [200, "", True]
-    assert seconds < 10
+    assert seconds < 40
     assert peak < 300
 
 
@@ -164,5 +164,5 @@ def test_sitemaps_of_all_kinds(tmp_path):
     assert len(rows) == 50
     assert not any("ha" in url or "host" in url for url in rows)
     assert sum(path.startswith("/again") for path in site.paths) <= 7
-    assert seconds < 15
+    assert seconds < 60
     assert peak < 400

