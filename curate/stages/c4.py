@@ -12,7 +12,7 @@ from pydantic import Field
 from curate.engine.stage import Batch, Measured, Options, stage
 from curate.text.lines import find_lines
 from curate.text.sentences import count_sentences
-from curate.text.tokens import Splitter, find_tokens
+from curate.text.tokens import Splitter, depends_on, find_tokens
 from curate.text.webtext import CURLY_BRACKET, FATES, FLAG, LINES, LOREM_IPSUM, SENTENCES, TOKENS, clean_lines
 
 _END_MARKS = {"datatrove": ".?!\"'", "tfds": '.?!"'}
@@ -36,7 +36,8 @@ class C4Options(Options):
         description="`tfds`, the code of C4: `'` ends no line, and words are counted without citations",
     )
     splitter: Splitter = Field(
-        "plain", description="finds the sentences: `english-exact` as spaCy's sentencizer"
+        "plain",
+        description="finds the words and sentences: `english-exact` as spaCy's sentencizer; `segmenter` as ICU",
     )
     terminal_punctuation: bool = Field(
         True, description="a line must end in an end mark: `.`, `?`, `!`, `\"` or `'`, but not in `...`"
@@ -46,7 +47,7 @@ class C4Options(Options):
     )
 
 
-@stage(measures=_MEASURES, version=1, rewrites=True)
+@stage(measures=_MEASURES, version=1, rewrites=True, models=lambda options: depends_on(options.splitter))
 def c4(batch: Batch, options: C4Options) -> Measured:
     """Take lines that are no text out of web pages, as C4 did.
 

@@ -13,7 +13,7 @@ from curate.engine.stage import Batch, Measured, Options, stage
 from curate.text.punctuation import LIMIT, TERMINAL
 from curate.text.repeats import count_line_ends, count_repeated, drop_blank, split_pieces
 from curate.text.sums import sum_texts
-from curate.text.tokens import Splitter, find_tokens
+from curate.text.tokens import Splitter, depends_on, find_tokens
 from curate.text.words import find_words
 
 _MEASURES = pa.struct(
@@ -31,7 +31,7 @@ class FinewebOptions(Options):
     """What a token, the end of a sentence and a short line are."""
 
     splitter: Splitter = Field(
-        "plain", description="what a token is: `english-exact` as spaCy's blank English"
+        "plain", description="what a token is: `english-exact` as spaCy's blank English; `segmenter` as ICU"
     )
     terminal_marks: str = Field(
         TERMINAL, description="characters that end a sentence; by default 159 marks of many scripts"
@@ -47,7 +47,7 @@ class FinewebOptions(Options):
         return marks
 
 
-@stage(measures=_MEASURES, version=1)
+@stage(measures=_MEASURES, version=1, models=lambda options: depends_on(options.splitter))
 def fineweb(batch: Batch, options: FinewebOptions) -> Measured:
     """Measure what tells running text from lists and menus.
 

@@ -15,7 +15,7 @@ from curate.engine.stage import Batch, Measured, Options, stage
 from curate.text.dialects import Dialect, quality
 from curate.text.lines import count_line_marks, count_marks, find_lines
 from curate.text.sums import sum_texts
-from curate.text.tokens import Splitter, count_vocabulary, find_tokens
+from curate.text.tokens import Splitter, count_vocabulary, depends_on, find_tokens
 from curate.text.words import Words, count_distinct, find_words
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
@@ -47,7 +47,8 @@ class GopherQualityOptions(Options):
     splitter: Splitter = Field(
         "plain",
         description="what a word is: split at white space, punctuation cut off at the edges; "
-        "or `english-exact`, the tokens of spaCy's blank English, for the values of datatrove",
+        "or `english-exact`, the tokens of spaCy's blank English, for the values of datatrove; or `segmenter`, words of "
+        "every script by ICU, those without spaces too",
     )
     stop_words: tuple[str, ...] = Field(
         STOP_WORDS, description="common words that a text should have, in the case in which they are written"
@@ -77,7 +78,7 @@ class GopherQualityOptions(Options):
         return self
 
 
-@stage(measures=_MEASURES, version=1)
+@stage(measures=_MEASURES, version=1, models=lambda options: depends_on(options.splitter))
 def gopher_quality(batch: Batch, options: GopherQualityOptions) -> Measured:
     """Measure what tells running text from lists, code and debris.
 
@@ -105,6 +106,11 @@ def gopher_quality(batch: Batch, options: GopherQualityOptions) -> Measured:
     are measured by `plain` so that the thresholds, which were made for English, drop no text for its script:
     two characters, or four, count as one word, and such a word as five characters long, as the mean of
     English. Only `stop_words` needs more: a list of the language, or the language in the rule.
+
+    With `segmenter` they are cut into words (ICU: by dictionary in Chinese, Japanese, Thai, Lao, Khmer and Burmese),
+    all counts are of these as those of `english-exact` are of its tokens, and limits must be those of the language: a
+    Chinese word has one to two characters, a Thai one four, so limits of `mean_word_length` made for English (3 to 10)
+    drop all of Chinese; FineWeb-2's (`limits = "fineweb-2"`) are made for words found so.
 
     Other projects count otherwise. All of them have one ratio of symbols, which is `hash_ratio` (`ellipsis_ratio`
     is 0), and count stop words again and again.

@@ -17,7 +17,7 @@ from curate.text.lines import Lines
 from curate.text.ngrams import DUPLICATED, TOP, TopGrams, duplicated_grams, top_grams
 from curate.text.repeats import count_characters, count_repeated, drop_blank, split_pieces
 from curate.text.sums import sum_texts
-from curate.text.tokens import Splitter, Tokens, find_tokens, stretch_tokens
+from curate.text.tokens import Splitter, Tokens, depends_on, find_tokens, stretch_tokens
 
 Counts = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.float64]
@@ -37,7 +37,7 @@ class GopherRepetitionOptions(Options):
     splitter: Splitter = Field(
         "plain",
         description="what a token is, for the dialect datatrove: `english-exact`, as spaCy's blank English, "
-        "makes the numbers those of datatrove for English",
+        "makes the numbers those of datatrove for English; `segmenter` finds words of every script by ICU",
     )
 
     @model_validator(mode="after")
@@ -47,7 +47,7 @@ class GopherRepetitionOptions(Options):
         return self
 
 
-@stage(measures=_MEASURES, version=1)
+@stage(measures=_MEASURES, version=1, models=lambda options: depends_on(options.splitter))
 def gopher_repetition(batch: Batch, options: GopherRepetitionOptions) -> Measured:
     """Measure how much of a text repeats itself.
 

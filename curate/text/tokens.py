@@ -1,7 +1,7 @@
 """Tokens of every text of a batch: what word-based stages share, whoever split the words.
 
-A splitter finds them: `english-exact` as spaCy does, `plain` by white space and punctuation, or a segmenter for
-scripts without spaces. The stages that count n-grams, lines and sentences do not care which one it was.
+A splitter finds them: `english-exact` as spaCy does, `plain` by white space and punctuation, `segmenter` as ICU does, in
+scripts without spaces too. The stages that count n-grams, lines and sentences do not care which one it was.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from curate.text.hashing import U64, hash_bytes, same_bytes
 from curate.text.jit import inlined, kernel
 from curate.text.memory import copy_bytes, fetch, load, load_byte, load_half
 from curate.text.punctuation import is_in, symbols, terminal
+from curate.text.segmenter import find_segments, version
 from curate.text.stretches import find_stretches
 from curate.text.unicode import LETTER, Index, Pages, class_of, classes, decode
 from curate.text.words import entries_of, find_words
 
 Counts = npt.NDArray[np.int64]
 Positions = npt.NDArray[np.int32]
-Splitter = Literal["english-exact", "plain"]
+Splitter = Literal["english-exact", "plain", "segmenter"]
 
 # Bits of `Tokens.marks`, which walk a line stretch by stretch: a line begins unseen; a stretch adds the sentences
 # that begin in it, by whether an end mark was seen before it, and says whether one is seen after it.
@@ -68,17 +69,29 @@ class Tokens:
 
 
 def find_tokens(text: pa.LargeStringArray, splitter: Splitter) -> Tokens:
-    """The tokens of each text: `english-exact` as spaCy's blank English, `plain` as `curate/text/words.py`.
+    """The tokens of each text: `english-exact` as spaCy's blank English, `plain` as `curate/text/words.py`, `segmenter` as ICU.
 
     Raises:
         CurateError: a text has 2 GiB or more.
+        MissingExtraError: the package of the segmenter is not installed.
     """
     if splitter == "plain":
         words = find_words(text)
         return tokens_at(text, words.first, words.start, words.end)
+    if splitter == "segmenter":
+        return tokens_at(text, *find_segments(text))
     from curate.text.english import find_english
 
     return find_english(text)
+
+
+def depends_on(splitter: Splitter) -> tuple[str, ...]:
+    """What the tokens depend on beside the text and this code: ICU's version, for the segmenter.
+
+    Raises:
+        MissingExtraError: the package of the segmenter is not installed.
+    """
+    return (version(),) if splitter == "segmenter" else ()
 
 
 def stretch_tokens(text: pa.LargeStringArray) -> Tokens:
