@@ -223,6 +223,17 @@ _TABLES = (
         _columns(KEY, ("vector", pa.large_binary(), "float32, little endian")),
     ),
     Table(
+        "document_vectors",
+        "content",
+        "Embedding of a whole text, for `semantic`.",
+        ("key",),
+        _columns(
+            ("key", _STRING, "digest of the text"),
+            ("passages", pa.int32(), "of how many passages it is the mean; 0 where the text has no word"),
+            ("vector", pa.large_binary(), "float32, little endian, of length 1; empty without a passage"),
+        ),
+    ),
+    Table(
         "verdicts",
         "state",
         "One row per document that reached a table, and what became of it.",
