@@ -241,7 +241,9 @@ def test_the_product_tells_what_each_document_stands_for_and_its_weight(tmp_path
 
 
 def test_through_two_tables_a_document_stands_for_all_that_went_for_it(tmp_path):
-    write_jsonl(tmp_path / "a.jsonl", [row(LONG), row(LONG), row(LONG + " And more."), row(LONG + " And more.")])
+    write_jsonl(
+        tmp_path / "a.jsonl", [row(LONG), row(LONG), row(LONG + " And more."), row(LONG + " And more.")]
+    )
     recipe = {
         "name": "alike",
         "order": ["documents", "copies", "near", "corpus"],
