@@ -20,12 +20,13 @@ COLUMNS = ("text", "title", "url", "date")
 _ORDER = ("id", "text", "title", "url", "date", "language", "source", "license")
 _TYPES = {
     pl.String: pa.large_string(),
+    pl.Int32: pa.int32(),
     pl.Int64: pa.int64(),
     pl.Float64: pa.float64(),
     pl.Boolean: pa.bool_(),
 }
-_OF_DUPLICATES = {"stands_for": pl.Int64(), "weight": pl.Float64()}
-_EMPTY = {pl.String: "", pl.Int64: 0, pl.Float64: 0.0, pl.Boolean: False}
+_OF_DUPLICATES = {"stands_for": pl.Int32(), "weight": pl.Float64()}
+_EMPTY = {pl.String: "", pl.Int32: 0, pl.Int64: 0, pl.Float64: 0.0, pl.Boolean: False}
 
 
 def prepare(session: Session, head: Head, options: TextExport) -> dict[str, Any]:
