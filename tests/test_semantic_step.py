@@ -175,6 +175,14 @@ def test_all_of_a_long_text_counts_not_its_beginning_alone():
     np.testing.assert_allclose(vectors[2], embedder.embed([BREAD])[0], atol=1e-6)
 
 
+def test_what_differs_in_numbers_alone_is_the_same_to_an_embedder():
+    notice = "The office in Leeds is open from {} to {} on weekdays. Call {} to make an appointment with the service team."
+    one, two = open_embedder("all-MiniLM-L6-v2").embed(
+        [notice.format(9, 17, "555 0101"), notice.format(8, 20, "555 0199")]
+    )
+    assert one @ two > 0.98  # docs/dedup.md warns of it
+
+
 def test_options_are_held_before_the_first_document(tmp_path):
     from indexing.way import check_way
 
