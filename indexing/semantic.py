@@ -2,7 +2,7 @@
 
 The vector of a document is the mean of those of its passages, each as long as the model reads (at most 512 tokens) and
 counted by its tokens: all of the text counts, where its first passage alone would make copies of whatever begins alike.
-Of versions of one manual page that finds more at the same threshold: see `benchmarks/semantic.py --quality`.
+On pages whose first passage tells their subject both find the same (`benchmarks/semantic.py --labelled`).
 
 Vectors are content, by embedder and text; which documents go is judged anew in every run from those that stand.
 """

@@ -171,7 +171,7 @@ def test_all_of_a_long_text_counts_not_its_beginning_alone():
     assert passages[0] > 2
     assert len(vectors) == 3
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
-    assert vectors[0] @ vectors[1] < 0.9
+    assert vectors[0] @ vectors[1] < 0.9  # the first passage is the same: 422 tokens are
     np.testing.assert_allclose(vectors[2], embedder.embed([BREAD])[0], atol=1e-6)
 
 
