@@ -103,7 +103,8 @@ def make_live(session: Session) -> Head:
 
 def _plain(passages: pl.DataFrame) -> pa.Table:
     """The columns of the chunk table, texts as strings that every reader knows."""
-    kept = passages.drop("embed_key", "key", "digest", "text_digest", "chars", strict=False)
+    unseen = ("embed_key", "key", "digest", "text_digest", "chars", "stands_for", "weight")
+    kept = passages.drop(*unseen, strict=False)
     table = kept.to_arrow()
     views = [
         field.with_type(pa.large_string()) if pa.types.is_string_view(field.type) else field

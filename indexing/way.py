@@ -90,8 +90,21 @@ def check_way(plan: Plan) -> None:
         from curate.stages.tokenize import open_tokenizer
 
         open_tokenizer(tokenize_options(recipe))
+    _check_semantic(plan)
     if recipe.index is not None:
         from indexing.chunkers import check_options
 
         forget_embedders()
         check_options(recipe.index, embedder_of(recipe.index, recipe.folder))
+
+
+def _check_semantic(plan: Plan) -> None:
+    from curate.dedup.options import SemanticOptions
+
+    steps = [step.options for table in plan.tables for step in table.steps]
+    if named := [options for options in steps if isinstance(options, SemanticOptions)]:
+        from indexing import semantic
+
+        semantic.forget_embedders()
+        for options in named:
+            semantic.embedder_of(options, plan.recipe.folder)

@@ -29,7 +29,7 @@ class KnownCheck:
     """What is tested, where, and what a failure does: a warning tells, a blocking one ends the run there.
 
     `tables` are those that always have it, by name or kind: `measured` stands for `filtered`, `corpus` and tables of
-    one's own, `deduplicated` for all with a step `exact` or `minhash`.
+    one's own, `deduplicated` for all with a step `exact`, `minhash` or `semantic`.
     """
 
     severity: Severity
@@ -87,6 +87,12 @@ CHECKS: Mapping[str, KnownCheck] = {
         "`minhash` finds as many near-duplicates as its bands promise: pairs planted at a known similarity, and those of a "
         "sample that was compared exactly with all; and of a sample that it dropped each is as like its keeper as the "
         "threshold. With such a step, and `error_sample` not 0",
+    ),
+    "semantic_recall": KnownCheck(
+        "warning",
+        ("deduplicated",),
+        "`semantic` finds 99 % or more of the pairs that exact comparison finds for 1,000 documents, as far as so many pairs "
+        "can tell (Wilson interval); with such a step",
     ),
     "no_personal_data": KnownCheck(
         "blocking",

@@ -234,6 +234,7 @@ class Explanation(BaseModel):
     duplicate_url: str = ""
     duplicate_title: str = ""
     similarity: float = 0.0
+    measure: str = ""  # what it is, if not the share of common shingles: cosine, containment
     estimate: float = 0.0  # what the sketches said of it
     band: int = -1  # in which it was found; -1: by other means
     stands_for: int = 0  # documents that a kept one stands for, itself included

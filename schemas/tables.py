@@ -223,6 +223,17 @@ _TABLES = (
         _columns(KEY, ("vector", pa.large_binary(), "float32, little endian")),
     ),
     Table(
+        "document_vectors",
+        "content",
+        "Embedding of a whole text, for `semantic`.",
+        ("key",),
+        _columns(
+            ("key", _STRING, "digest of the text"),
+            ("passages", pa.int32(), "of how many passages it is the mean; 0 where the text has no word"),
+            ("vector", pa.large_binary(), "float32, little endian, of length 1; empty without a passage"),
+        ),
+    ),
+    Table(
         "verdicts",
         "state",
         "One row per document that reached a table, and what became of it.",
@@ -297,6 +308,12 @@ _TABLES = (
             ("place", _STRING, "URL, or path and number of the record, from 1 (path#17)"),
             ("license", _STRING, "as the recipe states it for the source"),
             ("access", _STRING, "access label that the recipe states for the source"),
+            (
+                "stands_for",
+                pa.int32(),
+                "documents that it stands for, itself and what duplicated it; 1 if none did",
+            ),
+            ("weight", pa.float64(), "how often to read it in training, by `weights`; 1 without them"),
             ("redactions", pa.map_(_STRING, pa.int32()), "how many values of each kind were replaced"),
             ("extra", _TEXT, "all other columns as one JSON object"),
         ),

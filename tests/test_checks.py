@@ -126,14 +126,14 @@ def test_what_a_table_can_have_follows_from_the_recipe(tmp_path):
     bare = RECIPE + "[deduplicated]\nexact = false\n[corpus]\nanonymize = false\n"
     recipe = load_recipe(make_recipe(tmp_path, bare + "[tokens.tokenize]\n[exports.train]\n"))
     assert "no_near_duplicate" in check_names(recipe, "deduplicated")
-    assert "no_exact_duplicate" not in check_names(recipe, "deduplicated")
+    assert not {"no_exact_duplicate", "semantic_recall"} & check_names(recipe, "deduplicated").keys()
     assert "no_personal_data" not in check_names(recipe, "corpus")
     assert check_names(recipe, "chunks") == {"chunks_cover": "blocking"}
     assert check_names(recipe, "tokens") == {"tokens_round_trip": "blocking"}
     assert check_names(recipe, "finetune")["no_leak"] == "blocking"
     assert check_names(recipe, "index_live") == {}
     known = {name for table in tables_of(recipe) for name in check_names(recipe, table)}
-    assert known == set(CHECKS) - {"no_exact_duplicate", "no_personal_data"}
+    assert known == set(CHECKS) - {"no_exact_duplicate", "semantic_recall", "no_personal_data"}
 
 
 NEAR, EXACT = "no_near_duplicate", "no_exact_duplicate"

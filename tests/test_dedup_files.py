@@ -141,3 +141,29 @@ def test_explain_shows_the_curves_and_needs_no_files(capsys):
     assert main(["dedup", "--explain", "--preset", "fine"]) == 2
     assert "fineweb" in capsys.readouterr().err
     assert main(["dedup"]) == 2
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_the_result_tells_on_request_what_each_row_stands_for(sides, suffix):
+    new, out = sides / f"new.{suffix}", sides / f"out.{suffix}"
+    pl.DataFrame(NEW).write_parquet(new) if suffix == "parquet" else write_jsonl(new, NEW)
+    dedup([new], out, columns=BODY, add=["stands_for", "weight"], options={"weights": "fineweb-2"}, workers=1)
+    found = pl.read_parquet(out) if suffix == "parquet" else pl.read_ndjson(out)
+    assert found.columns == ["body", "n", "stands_for", "weight"]
+    assert found.get_column("stands_for").to_list() == [1, 1, 1, 1, 2]
+    assert found.get_column("weight").to_list() == [1, 1, 1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("rows", "add", "error"),
+    [
+        ([{"body": text(1, 90), "weight": 3}], "weight", "weight of its own"),
+        ([{"body": text(1, 90)}], "wieght", "no such column"),
+    ],
+)
+def test_a_column_that_is_there_or_that_there_is_not_cannot_be_added(tmp_path, rows, add, error):
+    write_jsonl(tmp_path / "new.jsonl", rows)
+    with pytest.raises(UsageError, match=error) as told:
+        dedup([tmp_path / "new.jsonl"], tmp_path / "out.jsonl", columns=BODY, add=[add], workers=1)
+    assert told.value.hint
+    assert not (tmp_path / "out.jsonl").exists()

@@ -133,6 +133,8 @@ def test_every_document_is_there_once_with_its_metadata(place):
         "language",
         "source",
         "license",
+        "stands_for",
+        "weight",
         "topic",
         "stars",
     ]

@@ -11,6 +11,7 @@ from curate.dedup.normalized import word_digests
 from curate.dedup.options import ExactOptions, MinhashOptions
 from curate.dedup.weights import read_weights
 from curate.engine.plan import make_plan
+from curate.engine.run import run_tables
 from curate.lake.lake import Lake
 from schemas.errors import RecipeError, UsageError
 from schemas.recipe import build_recipe
@@ -223,3 +224,33 @@ def test_bands_are_chosen_from_threshold_and_recall_or_given():
     assert MinhashOptions().band_shape == (20, 6)
     assert MinhashOptions(bands=14, rows=8).band_shape == (14, 8)
     assert ExactOptions().by == "text"
+
+
+def test_the_product_tells_what_each_document_stands_for_and_its_weight(tmp_path):
+    rows = [row(LONG), row(text(5, 90))], [row(LONG), row(LONG + " And more.")]
+    made(tmp_path, "minhash", 'weights = "fineweb-2"', *rows)
+    lake = Lake(tmp_path / "lake")
+    product = lake.read("alike", "corpus").select("place", "stands_for", "weight").collect().sort("place")
+    assert product.get_column("stands_for").to_list() == [3, 1]
+    assert product.get_column("weight").to_list() == [3, 1]
+    # A document that stood for another is written again when that is gone.
+    made(tmp_path, "minhash", "", rows[0], [])
+    product = lake.read("alike", "corpus").select("place", "stands_for", "weight").collect()
+    assert set(product.get_column("stands_for")) == {1}
+    assert set(product.get_column("weight")) == {1}
+
+
+def test_through_two_tables_a_document_stands_for_all_that_went_for_it(tmp_path):
+    write_jsonl(
+        tmp_path / "a.jsonl", [row(LONG), row(LONG), row(LONG + " And more."), row(LONG + " And more.")]
+    )
+    recipe = {
+        "name": "alike",
+        "order": ["documents", "copies", "near", "corpus"],
+        "copies": {"exact": {}},
+        "near": {"minhash": {"weights": {"4": 2}}},
+        "sources": {"a": {"files": str(tmp_path / "a.jsonl")}},
+    }
+    run_tables(make_plan(build_recipe(recipe)), tmp_path / "lake", workers=1)
+    product = Lake(tmp_path / "lake").read("alike", "corpus").collect()
+    assert product.select("stands_for", "weight").rows() == [(4, 2.0)]

@@ -23,6 +23,7 @@ def clean(
     columns: Annotated[
         tuple[str, ...], Parameter(negative="", consume_multiple=False, show_default=False)
     ] = (),
+    add: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=False, show_default=False)] = (),
     shard_size: Annotated[str, Parameter(show_default=False)] = "",
     strict: Strict = False,
     limit: Limit = 0,
@@ -54,6 +55,9 @@ def clean(
         A packaged recipe, or a TOML file.
     columns
         Which column holds what: text=body, url=metadata.url. May be given again.
+    add
+        A column beside those of the input: stands_for, how many documents each one stands for, or weight, how often to
+        read it in training (--set deduplicated.minhash.weights=fineweb-2). May be given again.
     shard_size
         Write several files of about this size: 512MB makes kept-00000.parquet, kept-00001.parquet ...
     """
@@ -69,7 +73,7 @@ def clean(
         raise UsageError(f"Unknown option: {unknown[0]}.", hint=hint)
     with working("the same command") as progress:
         report = clean_files(
-            files, out, recipe=recipe, columns=named, shard_size=shard_size, strict=strict, limit=limit, workers=workers,
+            files, out, recipe=recipe, columns=named, add=add, shard_size=shard_size, strict=strict, limit=limit, workers=workers,
             progress=progress, overrides=overrides,
         )  # fmt: skip
     beside = beside_output(Path(out))

@@ -32,6 +32,8 @@ def dedup(
     columns: Annotated[
         tuple[str, ...], Parameter(negative="", consume_multiple=False, show_default=False)
     ] = (),
+    add: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=False, show_default=False)] = (),
+    weights: Annotated[str, Parameter(show_default=False)] = "",
     shard_size: Annotated[str, Parameter(show_default=False)] = "",
     strict: Strict = False,
     limit: Limit = 0,
@@ -75,10 +77,22 @@ def dedup(
         A column: only documents with the same value of it are compared.
     columns
         Which column holds what: text=body, dump=metadata.dump. May be given again.
+    add
+        A column beside those of the input: stands_for, how many documents each one stands for, or weight, how often to
+        read it in training. May be given again.
+    weights
+        Where the weight comes from: fineweb-2, by how many documents a kept one stands for.
     shard_size
         Write several files of about this size, such as 512MB.
     """
-    given = {"preset": preset, "threshold": threshold, "ngram": ngram, "keeper": keeper, "within": within}
+    given = {
+        "preset": preset,
+        "threshold": threshold,
+        "ngram": ngram,
+        "keeper": keeper,
+        "within": within,
+        "weights": weights,
+    }
     options: dict[str, Any] = {name: value for name, value in given.items() if value not in (None, "")}
     if explain:
         _explain(options, as_json=as_json)
@@ -96,7 +110,7 @@ def dedup(
 
     with working("the same command") as progress:
         report = dedup_files(
-            files, out, against=against, drop=drop, options=options, columns=read_columns(columns),
+            files, out, against=against, drop=drop, options=options, columns=read_columns(columns), add=add,
             shard_size=shard_size, strict=strict, limit=limit, workers=workers, progress=progress,
         )  # fmt: skip
     beside = beside_output(Path(out))

@@ -90,12 +90,16 @@ def _origin(found: Explanation) -> list[Text]:
     facts = {
         "id": found.id, "place": found.place, "url": found.url if found.url != found.place else "", "source": found.source,
         "license": found.license, when: fetched if found.fetched_at else "", "problem": problem if problem != answer else "",
-        "duplicate of": f"{twin}, similarity {found.similarity:.3f}{_sketched(found)}" if twin else "",
+        "duplicate of": f"{twin}, {_alike(found)}{_sketched(found)}" if twin else "",
         "stands for": f"{found.stands_for:,} documents" if found.kept and found.stands_for > 1 else "",
     }  # fmt: skip
     return [
         Text.assemble((f"  {what:<12}  ", "dim"), text(value, 500)) for what, value in facts.items() if value
     ]
+
+
+def _alike(found: Explanation) -> str:
+    return f"{found.measure or 'similarity'} {found.similarity:.3f}"
 
 
 def _sketched(found: Explanation) -> str:
@@ -121,9 +125,7 @@ def _measured(found: Explanation) -> Table:
             for rule in step.rules:
                 _add_rule(made, rule)
             if decides and not step.rules:  # duplicates: the step decides without a rule of the recipe
-                made.add_row(
-                    text(f"  {found.reason}"), f"similarity {found.similarity:.3f}", style="bold red"
-                )
+                made.add_row(text(f"  {found.reason}"), _alike(found), style="bold red")
     return made
 
 

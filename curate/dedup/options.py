@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from curate.dedup.bands import bands
+from curate.dedup.containment import least_jaccard
 from curate.dedup.presets import PRESETS
 from curate.dedup.shingles import ShingleOptions
 from curate.dedup.sketch import SketchOptions
@@ -74,7 +75,23 @@ class MinhashOptions(SketchOptions, CorpusOptions):
         "`refinedweb`, `redpajama`, `slimpajama`",
     )
     threshold: float = Field(
-        0.8, ge=0.3, le=1.0, description="least exact Jaccard similarity of a near-duplicate"
+        0.8,
+        ge=0.3,
+        le=1.0,
+        description="least exact similarity of a near-duplicate, in the measure of `similarity`",
+    )
+    similarity: Literal["jaccard", "containment"] = Field(
+        "jaccard",
+        description="of two sets of shingles: what both have as a share of what either has (`jaccard`), or of the "
+        "smaller one (`containment`: 1 for a text that stands in a longer one). With `containment` the `keeper` is "
+        "`longest` if none is given",
+    )
+    longer: float = Field(
+        2.0,
+        ge=1,
+        le=100,
+        description="with `containment`: a longer text is found with the wanted recall up to so many times the length "
+        "of the shorter one, and less surely beyond. More than 2.6 needs more `slots`, or compares far more pairs",
     )
     recall: float = Field(
         0.995, gt=0.5, lt=1.0, description="wanted chance that a pair just at the threshold is compared"
@@ -103,8 +120,16 @@ class MinhashOptions(SketchOptions, CorpusOptions):
             raise ValueError(f"there is no preset {name!r}; there is {', '.join(PRESETS)}")
         return {**PRESETS[name], **given}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_keeper(cls, given: Any) -> Any:
+        contained = isinstance(given, dict) and given.get("similarity") == "containment"
+        return {"keeper": "longest", **given} if contained else given
+
     @model_validator(mode="after")
     def _bands_fit(self) -> Self:
+        if self.similarity == "containment" and not self.verify:
+            raise ValueError("containment is known of pairs that are compared exactly only: verify = true")
         if bool(self.bands) != bool(self.rows):
             raise ValueError("bands and rows are given both, or neither")
         b, r = self.band_shape
@@ -115,7 +140,19 @@ class MinhashOptions(SketchOptions, CorpusOptions):
     @property
     def band_shape(self) -> tuple[int, int]:
         """Bands and rows in each."""
-        return (self.bands, self.rows) if self.bands else bands(self.threshold, self.slots, self.recall)
+        return (self.bands, self.rows) if self.bands else bands(self.floor, self.slots, self.recall)
+
+    @property
+    def floor(self) -> float:
+        """Least Jaccard similarity that bands and sketches look for."""
+        if self.similarity == "jaccard":
+            return self.threshold
+        return least_jaccard(self.threshold, self.longer)
+
+    @property
+    def error_measured(self) -> bool:
+        """Whether the step measures what it misses: pairs are planted and sampled by Jaccard similarity."""
+        return bool(self.error_sample) and self.similarity == "jaccard"
 
     @property
     def shingle_options(self) -> ShingleOptions:
@@ -128,6 +165,30 @@ class MinhashOptions(SketchOptions, CorpusOptions):
         return SketchOptions(**{name: getattr(self, name) for name in SketchOptions.model_fields})
 
 
-OPTIONS: dict[str, type[CorpusOptions]] = {"exact": ExactOptions, "minhash": MinhashOptions}
-REASONS = {"exact": "duplicate", "minhash": "near_duplicate"}
-FINDERS = {"exact": "curate.engine.copies:find", "minhash": "curate.engine.near:find"}
+class SemanticOptions(CorpusOptions):
+    """`semantic`: documents that say the same in other words, by the cosine of their vectors."""
+
+    threshold: float = Field(
+        0.95,
+        gt=0,
+        le=1,
+        description="least cosine of two documents of which one goes; it depends on the embedder",
+    )
+    embedder: str = Field(
+        "all-MiniLM-L6-v2",
+        description="a sentence-transformers model, as in `[index]`: a folder, or a name on the Hugging Face hub. The "
+        "default is English",
+    )
+
+
+OPTIONS: dict[str, type[CorpusOptions]] = {
+    "exact": ExactOptions,
+    "minhash": MinhashOptions,
+    "semantic": SemanticOptions,
+}
+REASONS = {"exact": "duplicate", "minhash": "near_duplicate", "semantic": "semantic_duplicate"}
+FINDERS = {
+    "exact": "curate.engine.copies:find",
+    "minhash": "curate.engine.near:find",
+    "semantic": "indexing.semantic:find",
+}

@@ -68,7 +68,19 @@ def semantic_pairs(
 def recall_of(vectors: F32, pairs: I64, threshold: float, sample: int = 1000, seed: int = 0) -> float:
     """Share of the pairs that exact search finds for some rows that is among `pairs`; 1 if it finds none.
 
-    The rows are drawn from those that equal no earlier one, and so are their partners.
+    Raises:
+        UsageError: vectors are not of length 1, or a pair names no row.
+    """
+    found, there = found_of_sample(vectors, pairs, threshold, sample, seed)
+    return found / there if there else 1.0
+
+
+def found_of_sample(
+    vectors: F32, pairs: I64, threshold: float, sample: int = 1000, seed: int = 0
+) -> tuple[int, int]:
+    """How many of the pairs that exact search finds for some rows are among `pairs`, and how many it finds.
+
+    The rows are drawn from those that equal no earlier one, and so are their partners. The vectors are read once.
 
     Raises:
         UsageError: vectors are not of length 1, or a pair names no row.
@@ -76,18 +88,19 @@ def recall_of(vectors: F32, pairs: I64, threshold: float, sample: int = 1000, se
     _check(vectors, threshold, None, 1)
     pairs = row_pairs(pairs, len(vectors))
     first, _ = _distinct(vectors)
-    drawn = np.random.default_rng(seed).permutation(len(first))[:sample]
-    keys = np.sort(pairs, axis=1) @ np.array([len(vectors), 1])
+    drawn = first[np.random.default_rng(seed).permutation(len(first))[:sample]]
+    few, key = vectors[drawn], np.array([len(vectors), 1])
+    keys = np.sort(pairs, axis=1) @ key
     wanted = [np.empty(0, np.int64)]
-    step = max(1, _BLOCK // max(1, len(first)))
-    for at in range(0, len(drawn), step):
-        mine = first[drawn[at : at + step]]
-        row, other = np.nonzero(vectors[mine] @ vectors[first].T >= np.float32(threshold - _MARGIN))
-        found = np.sort(np.stack([mine[row], first[other]], axis=1), axis=1)
+    step = max(1, _BLOCK // max(1, len(drawn)))
+    for at in range(0, len(first), step):
+        part = first[at : at + step]
+        other, row = np.nonzero(vectors[part] @ few.T >= np.float32(threshold - _MARGIN))
+        found = np.sort(np.stack([drawn[row], part[other]], axis=1), axis=1)
         found = found[found[:, 0] != found[:, 1]]
-        wanted.append(found[_cosines(vectors, found) >= threshold] @ np.array([len(vectors), 1]))
+        wanted.append(found[_cosines(vectors, found) >= threshold] @ key)
     all_wanted = np.unique(np.concatenate(wanted))
-    return float(np.isin(all_wanted, keys).mean()) if len(all_wanted) else 1.0
+    return int(np.isin(all_wanted, keys).sum()), len(all_wanted)
 
 
 def _check(vectors: F32, threshold: float, clusters: int | None, probes: int) -> None:

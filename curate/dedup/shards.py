@@ -70,7 +70,10 @@ def verify_shard(task: dict[str, Any]) -> dict[str, Any]:
         .astype(np.int64)
     )
     similarity = similarities(
-        read_texts(texts), np.stack(np.split(index, 2), axis=1), ShingleOptions(**task["options"])
+        read_texts(texts),
+        np.stack(np.split(index, 2), axis=1),
+        ShingleOptions(**task["options"]),
+        task.get("similarity", "jaccard"),
     )
     schema = TABLES["pairs"].schema
     table = (

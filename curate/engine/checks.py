@@ -58,6 +58,7 @@ def check_names(recipe: Recipe, table: str) -> dict[str, str]:
     needed = {
         "no_exact_duplicate": _has(steps, "exact"),
         "no_near_duplicate": _has(steps, "minhash"),
+        "semantic_recall": _has(steps, "semantic"),
         "no_personal_data": any(_has(all_steps, "anonymize") for all_steps in recipe.tables.values()),
     }
     return {

@@ -39,6 +39,7 @@ from schemas.report import RunReport
 NAME = "clean"
 SOURCE = "input"
 STDIN = "-"
+ADDED = ("stands_for", "weight")  # columns that a result may have beside those of its input
 _SPOOL = "stdin"
 _MAGIC_BYTES = 6
 _MAGIC = {  # what stdin may be besides JSON lines
@@ -53,6 +54,7 @@ def clean(
     *,
     recipe: str = "web",
     columns: Mapping[str, str] | None = None,
+    add: Sequence[str] = (),
     shard_size: str = "",
     strict: bool = False,
     limit: int = 0,
@@ -68,7 +70,8 @@ def clean(
     there are several files, kept-00000.parquet and so on; `out` may be a folder then ("kept/").
 
     `recipe` is a packaged name or a TOML file, whose sources and index are not used; `columns` tells which
-    column holds what, as in a recipe; a `strict` clean ends at the first input that cannot be read.
+    column holds what, as in a recipe; `add` names columns that the output has beside those of the input:
+    `stands_for`, `weight`; a `strict` clean ends at the first input that cannot be read.
     `OUT.curate/` receives dropped.parquet, measurements.parquet, report.html, and the tables from which a
     clean that was stopped goes on; beside stdout nothing is kept.
 
@@ -77,7 +80,7 @@ def clean(
     """
     return clean_by(
         lambda inputs: _recipe(inputs, recipe, columns or {}, overrides or {}),
-        files, out, shard_size=shard_size, strict=strict, limit=limit, workers=workers, progress=progress,
+        files, out, add=add, shard_size=shard_size, strict=strict, limit=limit, workers=workers, progress=progress,
     )  # fmt: skip
 
 
@@ -87,6 +90,7 @@ def clean_by(
     out: str | Path,
     *,
     written: Sequence[str] = (SOURCE,),
+    add: Sequence[str] = (),
     shard_size: str = "",
     strict: bool = False,
     limit: int = 0,
@@ -96,8 +100,14 @@ def clean_by(
     """`clean` by a recipe that is made of the files, as they are named.
 
     What was dropped is written out for the sources in `written`.
+
+    Raises:
+        UsageError: `add` names what is no column of duplicates.
     """
     output = check_output(out, read_size(shard_size))
+    for name in add:
+        if name not in ADDED:
+            raise UsageError(f"--add {name}: there is no such column.", hint=did_you_mean(name, ADDED))
     with _beside(output) as beside:
         inputs = [_input(file, beside) for file in files]
         plan = make_plan(make_recipe(inputs))
@@ -107,7 +117,7 @@ def clean_by(
 
         def write(session: Session) -> None:
             head = session.lake.head()
-            shape = Shape(session, head)
+            shape = Shape(session, head, add)
             write_rows(output, shape.types, shape.batches())
             if not output.stdout:
                 _write_dropped(session, head, written, beside / "dropped.parquet")

@@ -19,6 +19,7 @@ from curate.engine.plan import Plan
 from curate.engine.session import Session
 from curate.engine.shard import read_rows, read_texts, write_plan
 from curate.engine.standing import locate
+from curate.engine.stands_for import with_sizes
 from curate.lake.content import new_file
 from curate.lake.digest import content_digest, digest_json, digest_rows
 from curate.lake.parquet import write_parquet
@@ -99,7 +100,10 @@ def _product(session: Session, made: MeasuredTable) -> pl.DataFrame:
             *[other.fingerprint for other in session.plan.before("corpus") if anonymize_steps([other])],
         ]
     )
-    made_from = ["document_key", "text_digest", "language", "source", "place", "url", "license", "access"]
+    rows = with_sizes(session, made.base, rows)
+    made_from = [
+        "document_key", "text_digest", "language", "source", "place", "url", "license", "access", "stands_for", "weight",
+    ]  # fmt: skip
     key = digest_rows([pl.repeat(spec, len(rows), eager=True), *rows.select(made_from).get_columns()])
     written = [name for name in corpus_schema(session).names if name not in {"text", "extra"}]
     columns = dict.fromkeys([*written, "document_key", "home", "home_key", "chars"])

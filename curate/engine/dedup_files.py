@@ -33,6 +33,7 @@ def dedup(
     drop: Drop = "new",
     options: Mapping[str, Any] | None = None,
     columns: Mapping[str, str] | None = None,
+    add: Sequence[str] = (),
     shard_size: str = "",
     strict: bool = False,
     limit: int = 0,
@@ -41,7 +42,8 @@ def dedup(
 ) -> RunReport:
     """Drop exact copies and near-duplicates of files or lakes into one file, in their order and shape.
 
-    `options` are those of the steps (`keeper`, `threshold` ...). With `against`, files or lakes, what is
+    `options` are those of the steps (`keeper`, `threshold` ...); `add` names columns of the result beside those of the
+    files: `stands_for`, `weight`. With `against`, files or lakes, what is
     dropped is each document of `files` that is like one of `against` or of `files` before it (`drop` "new");
     or each of `against` that is like one of `files` ("old"), and `out` holds what is left of `against`; or
     all but one of what is alike on both sides ("both"), and `out` holds both.
@@ -73,7 +75,7 @@ def dedup(
         return build_recipe(data)
 
     report = clean_by(
-        recipe, files, out, written=written, shard_size=shard_size, strict=strict, limit=limit, workers=workers,
+        recipe, files, out, written=written, add=add, shard_size=shard_size, strict=strict, limit=limit, workers=workers,
         progress=progress,
     )  # fmt: skip
     report.name = "dedup"

@@ -49,6 +49,7 @@ def make_deduplicated(session: Session, name: str) -> Head:
     made = Pinned(stored, version)
     report.near_errors = _near_errors(Comparing(session, base, name, report, {}, dry=False), rows, verdicts)
     report.checks = [
+        *report.checks,
         *recall_check(report.near_errors),
         *table_checks(session, base, report, {f"verdicts/{name}": made}),
         *duplicate_checks(session, base, report, rows, made, fingerprints),
@@ -108,7 +109,7 @@ def _near_errors(comparing: Comparing, rows: pl.DataFrame, verdicts: pl.DataFram
     session, found = comparing.session, []
     last = {one.step: one for one in session.last_report(comparing.base, comparing.table).near_errors}
     for step in session.plan.table(comparing.table).steps:
-        if isinstance(step.options, MinhashOptions) and step.options.error_sample and len(rows):
+        if isinstance(step.options, MinhashOptions) and step.options.error_measured and len(rows):
             near = NearDuplicates(comparing, step.options)
             found.append(near_error(near, step.name, rows, verdicts, last.get(step.name)))
     return found

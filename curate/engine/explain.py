@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from curate.dedup.options import MinhashOptions, SemanticOptions
 from curate.engine.advice import higher_threshold, looser_rules
 from curate.engine.plan import Plan, PlannedStep, PlannedTable, make_plan
 from curate.engine.rewritten import unified_diff
@@ -194,12 +195,21 @@ def _table_outcome(
         for told in ("duplicate_of", "similarity", "estimate", "band"):
             setattr(answer, told, verdict.get(told, getattr(answer, told)))
         _add_twin(lake, head, answer)
+        answer.measure = next((_measure(step) for step in table.steps if step.name == answer.step), "")
         answer.to_keep, answer.to_preview = (
             higher_threshold(table.name, answer.step, answer.similarity)
-            if table.kind == "deduplicated" and answer.reason == "near_duplicate"
+            if table.kind == "deduplicated" and answer.reason in ("near_duplicate", "semantic_duplicate")
             else looser_rules(table, verdict["failed"], named)
         )
     return outcome
+
+
+def _measure(step: PlannedStep) -> str:
+    """What the similarity to a keeper is, in the words of its step."""
+    if isinstance(step.options, SemanticOptions):
+        return "cosine"
+    contained = isinstance(step.options, MinhashOptions) and step.options.similarity == "containment"
+    return "containment" if contained else ""
 
 
 def _measured(lake: Lake, head: Head, name: str, table: PlannedTable, key: str) -> dict[str, Any]:

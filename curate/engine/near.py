@@ -17,6 +17,7 @@ import pyarrow as pa
 from curate.dedup.bands import probability
 from curate.dedup.candidates import candidates, least_slots
 from curate.dedup.components import collisions, components
+from curate.dedup.containment import may_contain
 from curate.dedup.leaders import leaders
 from curate.dedup.nearest import nearest
 from curate.dedup.options import MinhashOptions
@@ -72,13 +73,20 @@ class NearDuplicates:
         b, r = self.options.band_shape
         if not self.options.verify:
             return collisions(slots, rank, bands=b, rows=r), np.zeros(len(slots), np.int32)
-        found = candidates(slots, shingles, rank, threshold=self.options.threshold, bands=b, rows=r)
-        return found.pairs, found.unresolved
+        found = candidates(slots, shingles, rank, threshold=self.options.floor, bands=b, rows=r)
+        return self._likely(found.pairs, slots, shingles), found.unresolved
+
+    def _likely(self, pairs: np.ndarray, slots: np.ndarray, shingles: np.ndarray) -> np.ndarray:
+        """Those that texts of their sizes can be at the threshold."""
+        if self.options.similarity == "jaccard":
+            return pairs
+        told = estimates(slots, pairs)
+        return pairs[may_contain(told, shingles, pairs, self.options.threshold, self.options.slots)]
 
     def _report_candidates(self, count: int, left: np.ndarray) -> None:
         b, r = self.options.band_shape
         # A document that was left over in a few bands is found by the others.
-        looked_for = 1 - (1 - probability(self.options.threshold, 1, r)) ** (b - left)
+        looked_for = 1 - (1 - probability(self.options.floor, 1, r)) ** (b - left)
         unresolved = int((looked_for < self.options.recall).sum()) if left.any() else 0
         self.comparing.report.counts.update(bands=b, rows_per_band=r, candidates=count, unresolved=unresolved)
         if unresolved:
@@ -116,12 +124,12 @@ class NearDuplicates:
         slots, shingles = self._stored(content, rows)
         free = np.flatnonzero(~rows.select(is_fixed(self.options)).to_series().to_numpy())
         drawn = free[rows.get_column("text_digest").gather(free).arg_sort().head(count).to_numpy()]
-        pairs = nearest(slots, shingles, drawn.astype(np.int64), self.options.threshold)
+        pairs = nearest(slots, shingles, drawn.astype(np.int64), self.options.floor)
         group = np.zeros(len(rows), np.int64)
         for number, members in enumerate(by_group(rows, self.options.within)):
             group[members] = number
         pairs = pairs[group[pairs[:, 0]] == group[pairs[:, 1]]]
-        least = least_slots(self.options.threshold, self.options.slots) / self.options.slots
+        least = least_slots(self.options.floor, self.options.slots) / self.options.slots
         return self._verified(rows, pairs[estimates(slots, pairs) >= least], slots)
 
     def _sketches(self, rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -197,7 +205,10 @@ class NearDuplicates:
             self.options.sketch_options if table == "signatures" else self.options.shingle_options
         ).model_dump()
         # Folding case and accents follows Python's table of Unicode.
-        fingerprint = digest_json([SKETCH_VERSION, unicodedata.unidata_version, options])
+        made_from = [SKETCH_VERSION, unicodedata.unidata_version, options]
+        if table == "pairs" and self.options.similarity != "jaccard":
+            made_from.append(self.options.similarity)
+        fingerprint = digest_json(made_from)
         self.comparing.fingerprints[f"{self.comparing.table}/{table}"] = fingerprint
         return self.comparing.session.lake.content(table, fingerprint)
 
@@ -218,6 +229,7 @@ class NearDuplicates:
             {
                 "plan": str(plan),
                 "options": options.model_dump(),
+                "similarity": self.options.similarity,
                 "start": start,
                 "stop": stop,
                 "out": str(new_file(content.folder)),

@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 from pydantic import ValidationError
 
-from curate.dedup.options import CorpusOptions
+from curate.dedup.options import OPTIONS, CorpusOptions
 from curate.engine.keepers import check_corpus_options
 from curate.engine.rules import Rule, read_rule
 from curate.engine.stage import BESIDE_RECIPE, Options, Stage, find_stage, stage_names
@@ -27,7 +27,7 @@ from schemas.tables import DOCUMENT_COLUMNS, TABLES, content_schema
 
 T = TypeVar("T", bound=Options)
 
-CORPUS_STAGES = ("exact", "minhash")  # need the whole corpus at once: see curate/dedup/options.py
+CORPUS_STAGES = tuple(OPTIONS)  # need the whole corpus at once
 # Columns that the engine and the index put beside a document's own.
 _TAKEN = {column.name for table in ("corpus", "filtered", "chunks") for column in TABLES[table].columns} | {
     *DOCUMENT_COLUMNS, "document_key", "home", "home_key", "file", "row", "document_id", "chunk_id",
@@ -41,7 +41,7 @@ class PlannedStep:
     """A step whose stage, options and rules are known to be right."""
 
     name: str
-    stage: Stage | None  # None for `extract`, `exact` and `minhash`
+    stage: Stage | None  # None for `extract` and what compares documents
     options: Options
     rules: dict[str, Rule]
 
@@ -279,8 +279,6 @@ def _stage(table: str, step: Step, where: str) -> tuple[type[Options], Stage | N
 
         return ExtractOptions, None
     if step.stage in CORPUS_STAGES:
-        from curate.dedup.options import OPTIONS
-
         return OPTIONS[step.stage], None
     try:
         stage = find_stage(step.stage)

@@ -105,7 +105,7 @@ def _judge_table(again: JudgedAgain, table: PlannedTable, found: TablePreview) -
         made_from: dict[str, str] = {}
         verdicts, report = deduplicated_verdicts(session, again.known, table.name, rows, made_from, dry=True)
         again.verdicts[table.name], found.reasons = verdicts, report.reasons
-        return _never_sketched(session, table, verdicts, made_from)
+        return _never_made(session, table, verdicts, made_from)
     again.verdicts[table.name], found.reasons, missing = _measured(again, table)
     return missing
 
@@ -138,15 +138,16 @@ def _measured(again: JudgedAgain, table: PlannedTable) -> tuple[pl.DataFrame, li
     return verdicts, reasons, set(joined.filter(pl.col("_there").is_null()).get_column("id"))
 
 
-def _never_sketched(
+def _never_made(
     session: Session, table: PlannedTable, verdicts: pl.DataFrame, made_from: dict[str, str]
 ) -> set[str]:
-    """Ids of documents whose text has no sketch yet; what an exact copy stands for needs none."""
-    fingerprint = made_from.get(f"{table.name}/signatures")
-    if fingerprint is None:
-        return set()
-    sketched = session.lake.content("signatures", fingerprint).keys().to_frame("key")
-    return set(verdicts.filter("kept").join(sketched, on="key", how="anti").get_column("id"))
+    """Ids of documents whose text has no sketch or vector yet; what an exact copy stands for needs none."""
+    missing = set[str]()
+    for content in ("signatures", "document_vectors"):
+        if fingerprint := made_from.get(f"{table.name}/{content}"):
+            made = session.lake.content(content, fingerprint).keys().to_frame("key")
+            missing |= set(verdicts.filter("kept").join(made, on="key", how="anti").get_column("id"))
+    return missing
 
 
 def _source_notes(recipe: Recipe, stood: Recipe | None) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from curate.sources.readers import kind_of
 from curate.sources.record import Ordinals, Slice
 from curate.sources.rows import KINDS, Rows, form_of, rows_at
 from curate.sources.tabular import nested_column, with_column
+from schemas.errors import UsageError
 
 _BATCH = 1_000  # documents of files that have no columns of their own
 _OPEN_BYTES = 80_000_000  # of texts that are held in memory, as they lie in the corpus
@@ -48,8 +49,8 @@ def in_input_order(rows: pl.DataFrame) -> pl.DataFrame:
 class Shape:
     """The product of a clean, as it is to be written."""
 
-    def __init__(self, session: Session, head: Head) -> None:
-        self._session, self._head = session, head
+    def __init__(self, session: Session, head: Head, add: Sequence[str] = ()) -> None:
+        self._session, self._head, self._add = session, head, list(add)
         self._columns = next(iter(session.plan.recipe.sources.values())).columns
         self._inputs = Inputs(session)
         pages = standing_pages(Fetches(session).scan(), session.plan.recipe.sources)
@@ -68,7 +69,7 @@ class Shape:
             return pl.DataFrame()
         folder = session.lake.root / session.name / "corpus"
         paths = [str(folder / file) for file in files]
-        rows = pl.scan_parquet(paths, glob=False, include_file_paths="file").select("id", "file")
+        rows = pl.scan_parquet(paths, glob=False, include_file_paths="file").select("id", "file", *self._add)
         rows = rows.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64).over("file"))
         # The place that the corpus has may be redacted.
         places = session.lake.read(session.name, "verdicts/documents", head).select("id", "place")
@@ -89,7 +90,7 @@ class Shape:
         texts = _Texts()
         for path, group in self._runs():
             if not path:
-                yield from _documents(group)
+                yield from _documents(group, [*_OWN, *self._add])
                 continue
             with self._inputs.opened(path, self._etags[path]) as piece:
                 yield from self._of_file(piece, group, texts)
@@ -101,28 +102,31 @@ class Shape:
             first = int(np.searchsorted(wanted, ordinals[0]))
             places = np.searchsorted(wanted[first:], ordinals) + first
             if schema is None:
-                yield _with_texts(rows, column, partial(texts.take, group[places]), self._redact)
+                made = _with_texts(rows, column, partial(texts.take, group[places]), self._redact)
             else:
-                yield _with_text_column(rows, column, texts.take(group[places]), self._redact)
+                made = _with_text_column(rows, column, texts.take(group[places]), self._redact)
+            yield _with_added(made, group[places].select(self._add), piece)
 
     def types(self) -> Types:
         """Columns and types of all rows together; JSON is read for it."""
         types = Types()
         for path, group in self._runs():
             if not path:
-                for rows in _documents(group, without="text"):
+                for rows in _documents(group, [*_OWN, *self._add], without="text"):
                     types.see_rows(rows)
                 continue
             with self._inputs.opened(path, self._etags[path]) as piece:
                 schema, column = form_of(piece, self._columns)
                 if schema is not None:
                     types.see_schema(schema)
+                    types.see_schema(self._rows.select(self._add).to_arrow().schema)
                     continue
                 for _, rows in rows_at(piece, group.get_column("ordinal").to_numpy()):
                     assert isinstance(rows, list)
                     for row in rows:
                         _put(row, column, "")
                     types.see_rows(rows)
+                types.see_schema(self._rows.select(self._add).to_arrow().schema)
         return types
 
 
@@ -177,9 +181,32 @@ def _taken(texts: pa.LargeStringArray, places: Ordinals) -> pa.LargeStringArray:
     return texts.take(pa.array(places))
 
 
-def _documents(group: pl.DataFrame, without: str = "") -> Iterator[list[dict[str, Any]]]:
+def _with_added(rows: Rows, added: pl.DataFrame, piece: Slice) -> Rows:
+    """Rows with more columns, which the input must not have.
+
+    Raises:
+        UsageError: it has one of that name.
+    """
+    if not added.width:
+        return rows
+    had = rows.schema.names if isinstance(rows, pa.RecordBatch) else [name for row in rows for name in row]
+    if twice := [name for name in added.columns if name in had]:
+        raise UsageError(
+            f"{piece.shown} has a column {twice[0]} of its own.",
+            hint=f"Rename it there, or leave out --add {twice[0]}.",
+        )
+    if isinstance(rows, pa.RecordBatch):
+        for name in added.columns:
+            rows = rows.append_column(name, added.get_column(name).to_arrow())
+        return rows
+    return [{**row, **more} for row, more in zip(rows, added.to_dicts(), strict=True)]
+
+
+def _documents(
+    group: pl.DataFrame, named: Sequence[str], without: str = ""
+) -> Iterator[list[dict[str, Any]]]:
     """Documents that are files: what the corpus knows of them, and what their front matter says."""
-    columns = [name for name in _OWN if name != without]
+    columns = [name for name in named if name != without]
     for part in group.iter_slices(_BATCH):
         rows = take_rows(part, columns).to_pylist()
         for row in rows:

@@ -57,7 +57,7 @@ class Kind:
 
 
 KINDS = {
-    "text": Kind("curate.export.text", "corpus", ("text",), 1),
+    "text": Kind("curate.export.text", "corpus", ("text",), 2),
     "chat": Kind("curate.export.chat", "corpus", ("text", "extra"), 1),
     "packed": Kind("curate.export.packed", "tokens", ("text",), 1),
     "pairs": Kind("curate.export.pairs_rows", "pairs", ("text",), 1),

@@ -20,17 +20,20 @@ COLUMNS = ("text", "title", "url", "date")
 _ORDER = ("id", "text", "title", "url", "date", "language", "source", "license")
 _TYPES = {
     pl.String: pa.large_string(),
+    pl.Int32: pa.int32(),
     pl.Int64: pa.int64(),
     pl.Float64: pa.float64(),
     pl.Boolean: pa.bool_(),
 }
-_EMPTY = {pl.String: "", pl.Int64: 0, pl.Float64: 0.0, pl.Boolean: False}
+_OF_DUPLICATES = {"stands_for": pl.Int32(), "weight": pl.Float64()}
+_EMPTY = {pl.String: "", pl.Int32: 0, pl.Int64: 0, pl.Float64: 0.0, pl.Boolean: False}
 
 
 def prepare(session: Session, head: Head, options: TextExport) -> dict[str, Any]:
-    """The user's own columns, with their types."""
+    """What the corpus knows of duplicates, if it was made since it does, and the user's own columns, with their types."""
     stored = own_columns(session, head)
-    own = {name: type(kind).__name__ for name, kind in session.plan.keep.items() if name in stored}
+    known = {**_OF_DUPLICATES, **session.plan.keep}
+    own = {name: type(kind).__name__ for name, kind in known.items() if name in stored}
     return {"columns": list(own), "types": list(own.values())}
 
 

@@ -104,7 +104,7 @@ def _tokens(tokens: TableReport) -> list[tuple[str, str]]:
 
 
 def _is_twin(reason: Reason) -> bool:
-    return reason.reason in {"duplicate", "near_duplicate"}
+    return reason.reason in {"duplicate", "near_duplicate", "semantic_duplicate"}
 
 
 def _warnings(report: RunReport) -> list[str]:
