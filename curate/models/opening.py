@@ -21,10 +21,8 @@ from schemas.errors import CurateError, RecipeError
 
 LID_176 = Path(__file__).with_name("lid.176.ftz")
 TOXICITY = Path(__file__).with_name("toxicity.ftz")
-_PACKAGED = {  # sha256
-    LID_176: "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83",
-    TOXICITY: "27a3254e55515ba9d610ecb7a71b94bb37cd1289ee6c0f77afb7026b255d8987",
-}
+_LID_176_SHA256 = "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83"
+_TOXICITY_SHA256 = "27a3254e55515ba9d610ecb7a71b94bb37cd1289ee6c0f77afb7026b255d8987"
 
 _SECONDS = 30  # for the trial, and one more for each 50 MB
 _MEMORY = 2 << 30  # bytes for the trial, beside twice the file
@@ -113,7 +111,7 @@ def open_model(path: Path) -> Any:
 def _open(path: Path, digest: str) -> Any:
     import fasttext
 
-    if path in _PACKAGED:
+    if path in (LID_176, TOXICITY):
         check_packaged(path)
     else:
         try_in_child(path, _TRIAL, "a fastText model", _HINT)
@@ -126,10 +124,10 @@ def check_packaged(path: Path) -> None:
     Raises:
         CurateError: it is damaged.
     """
-    digest = model_digest(path)
-    if digest != _PACKAGED[path]:
+    digest, right = model_digest(path), {LID_176: _LID_176_SHA256, TOXICITY: _TOXICITY_SHA256}[path]
+    if digest != right:
         raise CurateError(
-            f"The packaged model {path} has the sha256 {digest}, not {_PACKAGED[path]}.",
+            f"The packaged model {path} has the sha256 {digest}, not {right}.",
             hint="The installation is damaged: pip install --force-reinstall curate",
         )
 
