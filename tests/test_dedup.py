@@ -35,6 +35,21 @@ def same_words(a, b, **options):
     return hashes[0] == hashes[1]
 
 
+def test_a_table_of_symbols_is_kept_and_made_again_if_it_is_damaged(tmp_path, monkeypatch):
+    monkeypatch.setattr(curate.dedup.normalize, "CACHE", tmp_path / "kernels")
+    make = curate.dedup.normalize.fold_table.__wrapped__
+    made = make("keep", "none", "words")
+    (file,) = (tmp_path / "kernels").iterdir()
+    whole = file.read_bytes()
+    assert (make("keep", "none", "words") == made).all()
+    for damaged in (b"", whole[:-9], whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:]):
+        file.write_bytes(damaged)
+        again = make("keep", "none", "words")
+        assert (again == made).all()
+        assert not again.flags.writeable
+        assert file.read_bytes() == whole
+
+
 def shingles(text, **options):
     return int(sketch(column([text]), SketchOptions(**options)).shingles[0])
 

@@ -64,8 +64,11 @@ def clean(
     from curate.cli.outcome import largest_reason, show_outcome
     from curate.cli.terminal import show_json
     from curate.cli.working import working
-    from curate.engine.clean import beside_output
-    from curate.engine.clean import clean as clean_files
+    from curate.engine.workers import importing
+
+    with importing():
+        from curate.engine.clean import beside_output
+        from curate.engine.clean import clean as clean_files
 
     overrides, named = read_settings(settings), read_columns(columns)
     if unknown := [file for file in files if file.startswith("-") and file != "-"]:

@@ -16,10 +16,16 @@ from __future__ import annotations
 import functools
 import string
 import unicodedata
+import uuid
+from contextlib import suppress
+from pathlib import Path
 from typing import Literal
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
+
+from curate.text.jit import CACHE
 
 Digits = Literal["keep", "collapse"]
 Unit = Literal["words", "characters"]
@@ -103,12 +109,36 @@ def _plain_symbol(char: str, digits: Digits, normalization: Normalization, unit:
 def fold_table(
     digits: Digits, normalization: Normalization = "fold", unit: Unit = "words"
 ) -> npt.NDArray[np.uint32]:
-    """Symbol of each code point below TABLE_SIZE: 512 KiB, made once in about 0.4 s, read-only.
+    """Symbol of each code point below TABLE_SIZE: 512 KiB, read-only.
 
-    The table, and so every sketch, is that of the Unicode version of this Python (`unicodedata`).
+    The table, and so every sketch, is that of the Unicode version of this Python (`unicodedata`). Making it takes
+    0.4 s, so it is kept beside the kernels, in a folder that another version of Python or of this file does not use.
     """
-    table = np.fromiter(
-        (_symbol(code, digits, normalization, unit) for code in range(TABLE_SIZE)), np.uint32, TABLE_SIZE
-    )
+    file = CACHE / f"fold-{digits}-{normalization}-{unit}.npy"
+    table = _kept_table(file)
+    if table is None:
+        codes = (_symbol(code, digits, normalization, unit) for code in range(TABLE_SIZE))
+        table = np.fromiter(codes, np.uint32, TABLE_SIZE)
+        _keep_table(file, table)
     table.flags.writeable = False
     return table
+
+
+def _kept_table(file: Path) -> npt.NDArray[np.uint32] | None:
+    """The table in a file; None if it is not there or not whole."""
+    try:
+        table: npt.NDArray[np.uint32] = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    whole = table.shape == (TABLE_SIZE + 1,) and table.dtype == np.uint32
+    return table[:-1] if whole and int(table[-1]) == crc32(table[:-1].tobytes()) else None
+
+
+def _keep_table(file: Path, table: npt.NDArray[np.uint32]) -> None:
+    """Leave the table and its checksum to later processes; a folder that cannot be written is no error."""
+    whole = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with whole.open("wb") as target:
+            np.save(target, np.append(table, np.uint32(crc32(table.tobytes()))))
+        whole.replace(file)

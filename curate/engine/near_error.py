@@ -39,7 +39,12 @@ def near_error(
     distinct = rows.unique("text_digest", keep="first").sort("text_digest")
     alone = not options.within and not options.against  # what may not be compared is no miss
     drawn = distinct.head(options.error_sample if alone else 0)
-    looked, wrong = _looked_again(near, step, rows, verdicts)
+    to_plant = _to_plant(near, distinct)
+    gone = _dropped_pairs(near, step, rows, verdicts)
+    texts = _texts(
+        near, _of_digests(rows, to_plant, drawn.get_column("text_digest"), gone["one"], gone["two"])
+    )
+    looked, wrong = _looked_again(near, gone, texts)
     return NearError(
         step=step,
         made_from=made_from,
@@ -49,37 +54,53 @@ def near_error(
         rows=per_band,
         wanted=options.recall,
         curve=[(one, float(probability(one, bands, per_band))) for one in SIMILARITIES],
-        planted=_planted(near, distinct),
+        planted=_planted(near, texts.join(to_plant.to_frame(), on="text_digest", how="semi")),
         anchors=len(drawn),
-        real=_real(near, distinct, drawn, rows, verdicts) if len(drawn) else [],
+        real=_real(near, distinct, drawn, texts, rows, verdicts) if len(drawn) else [],
         looked_again=looked,
         wrong=wrong,
     )
 
 
+def _of_digests(rows: pl.DataFrame, *digests: pl.Series) -> pl.DataFrame:
+    """A row of each text that is asked for."""
+    wanted = pl.concat(digests).unique().to_frame("text_digest")
+    found = rows.select("text_digest", "home", "home_key", "chars").join(wanted, on="text_digest", how="semi")
+    return found.unique("text_digest", keep="first")
+
+
 def _texts(near: NearDuplicates, rows: pl.DataFrame) -> pl.DataFrame:
-    """Text by digest."""
-    located = locate(near.comparing.session, near.comparing.base, rows.unique("text_digest", keep="first"))
+    """Text by digest, of all samples at once: they lie in every row group, each of which is read whole."""
+    located = locate(near.comparing.session, near.comparing.base, rows)
     return pl.DataFrame(
         {"text_digest": located.get_column("text_digest"), "text": pl.Series(read_texts(located))}
     )
 
 
-def _planted(near: NearDuplicates, distinct: pl.DataFrame) -> list[Recall]:
-    """Recall of planted pairs at the threshold and above, for each length that the corpus has."""
-    options, (bands, per_band) = near.options, near.options.band_shape
-    count = max(options.error_sample // 5, 1)
+def _to_plant(near: NearDuplicates, distinct: pl.DataFrame) -> pl.Series:
+    """Digests of the texts that pairs are planted of: so many of each length."""
+    count = _to_plant_of_a_length(near)
     parts = [
         distinct.filter(pl.col("chars").is_between(least * _CHARS_PER_WORD, most * _CHARS_PER_WORD)).head(
             count
         )
         for least, most in LENGTHS.values()
     ]
-    texts = _texts(near, pl.concat(parts)).sort("text_digest").get_column("text").to_list()
+    return pl.concat(parts).get_column("text_digest").unique()
+
+
+def _to_plant_of_a_length(near: NearDuplicates) -> int:
+    return max(near.options.error_sample // 5, 1)
+
+
+def _planted(near: NearDuplicates, sample: pl.DataFrame) -> list[Recall]:
+    """Recall of planted pairs at the threshold and above, for each length that the corpus has."""
+    options, (bands, per_band) = near.options, near.options.band_shape
+    texts = sample.sort("text_digest").get_column("text").to_list()
     targets = [one for one in SIMILARITIES[::2] if one > options.threshold]
     strata = planted_strata(
         texts, options.sketch_options, threshold=options.threshold, bands=bands, rows=per_band,
-        targets=[options.threshold, *targets], count=count,
+        targets=[options.threshold, *targets], count=_to_plant_of_a_length(near),
     )  # fmt: skip
     return [
         Recall(
@@ -94,11 +115,12 @@ def _real(
     near: NearDuplicates,
     distinct: pl.DataFrame,
     drawn: pl.DataFrame,
+    texts: pl.DataFrame,
     rows: pl.DataFrame,
     verdicts: pl.DataFrame,
 ) -> list[Recall]:
     """Recall over the pairs that the drawn documents have with any other."""
-    truth = _neighbours(near, distinct, drawn)
+    truth = _neighbours(near, distinct, texts.join(drawn.select("text_digest"), on="text_digest", how="semi"))
     kept = rows.select("id", "text_digest").join(verdicts.filter("kept").select("id"), on="id", how="semi")
     stays = kept.get_column("text_digest").unique()
     threshold, (bands, per_band) = near.options.threshold, near.options.band_shape
@@ -121,13 +143,13 @@ def _real(
 
 
 def _neighbours(near: NearDuplicates, distinct: pl.DataFrame, drawn: pl.DataFrame) -> pl.DataFrame:
-    """All pairs of a drawn document with another: anchor (number), one and two (digests), similarity."""
+    """All pairs of a drawn document (text_digest, text) with another: anchor (number), one and two (digests), similarity."""
     session, base = near.comparing.session, near.comparing.base
     located = locate(session, base, distinct)
     name = f"{near.comparing.table}-anchors-{session.run}"
     plan, few = session.work / f"{name}.parquet", session.work / f"{name}-drawn.parquet"
     write_plan(located.select("text_digest", "file", "row"), plan)
-    write_plan(_texts(near, drawn), few)  # with their texts, which lie in every file
+    write_plan(drawn, few)  # with their texts, which lie in every file
     tasks = [
         {
             "plan": str(plan), "start": start, "stop": stop, "anchors": str(few), "threshold": near.options.threshold,
@@ -142,23 +164,21 @@ def _neighbours(near: NearDuplicates, distinct: pl.DataFrame, drawn: pl.DataFram
     return pairs.filter(pl.col("one") != pl.col("two"))
 
 
-def _looked_again(
+def _dropped_pairs(
     near: NearDuplicates, step: str, rows: pl.DataFrame, verdicts: pl.DataFrame
-) -> tuple[int, int]:
-    """How many dropped documents were compared with their keeper again, and how many are less alike than the threshold."""
-    if not near.options.verify:
-        return 0, 0
-    digests = rows.select("id", "text_digest", "home", "home_key", "chars")
-    gone = verdicts.filter(pl.col("step") == step).sort("key").head(near.options.error_sample // 5)
+) -> pl.DataFrame:
+    """Some dropped documents and their keepers, by digest of text: one, two."""
+    digests, count = rows.select("id", "text_digest"), near.options.error_sample // 5
+    gone = verdicts.filter(pl.col("step") == step).sort("key").head(count if near.options.verify else 0)
     pairs = gone.select("id", "duplicate_of").join(digests.select("id", one="text_digest"), on="id")
     pairs = pairs.join(digests.select(duplicate_of="id", two="text_digest"), on="duplicate_of")
-    ends = pl.concat([pairs.select(text_digest="one"), pairs.select(text_digest="two")]).unique()
-    texts = dict(_texts(near, digests.join(ends, on="text_digest", how="semi")).iter_rows())
+    return pairs.select("one", "two")
+
+
+def _looked_again(near: NearDuplicates, pairs: pl.DataFrame, texts: pl.DataFrame) -> tuple[int, int]:
+    """How many dropped documents were compared with their keeper again, and how many are less alike than the threshold."""
+    ends = pl.concat([pairs["one"], pairs["two"]]).unique().to_frame("text_digest")
+    text = dict(texts.join(ends, on="text_digest", how="semi").iter_rows())
     options = near.options.shingle_options
-    alike = np.array(
-        [
-            plain_similarity(texts[one], texts[two], options)
-            for one, two in pairs.select("one", "two").iter_rows()
-        ]
-    )
+    alike = np.array([plain_similarity(text[one], text[two], options) for one, two in pairs.iter_rows()])
     return len(alike), int((alike < near.options.threshold - 1e-9).sum())

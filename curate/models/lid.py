@@ -15,7 +15,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from curate.models.opening import LID_176, PREFIX, open_model
+from curate.models.opening import LID_176, PREFIX, check_packaged
+from curate.text.hashing import hash_bytes, same_bytes
 from curate.text.jit import kernel
 
 _HEAD = struct.Struct("<ii12id3iqq")
@@ -36,7 +37,8 @@ Rows = npt.NDArray[np.int32]
 Table: TypeAlias = tuple[
     Rows, Floats, Floats, Ints
 ]  # rows of n-grams, matrix, nodes of the tree, their children
-Words: TypeAlias = tuple[Ints, Ints, Ints, Bytes, Rows]  # slots, ends, used, letters, kept: see `_no_words`
+Slots = npt.NDArray[np.uint64]
+Words: TypeAlias = tuple[Slots, Ints, Ints, Bytes, Rows]  # slots, ends, used, letters, kept: see `_no_words`
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class _Model:
 
 @lru_cache(maxsize=1)
 def _model() -> _Model:
-    open_model(LID_176)  # which checks its digest
+    check_packaged(LID_176)
     data = LID_176.read_bytes()  # as fastText's model.cc, dictionary.cc and quantmatrix.cc write it
     head = _HEAD.unpack_from(data)
     entries, words, pruned, place = head[15], head[16], head[19], _HEAD.size
@@ -70,8 +72,8 @@ def _model() -> _Model:
     )
     table = (row_of, rows, nodes.copy(), _tree(counts[words:]))
     known = _no_words()
-    for number, name in enumerate(names[:words]):
-        _learn(np.frombuffer(name, np.uint8), number, row_of, known)
+    ends = np.cumsum([0, *map(len, names[:words])])
+    _learn(np.frombuffer(b"".join(names[:words]), np.uint8), ends, row_of, known)
     labels = tuple(name.decode().removeprefix(PREFIX) for name in names[words:])
     return _Model(labels, table, known)
 
@@ -115,7 +117,7 @@ def _tree(counts: list[int]) -> Ints:
 
 
 def _no_words() -> Words:
-    slots = np.full(_SLOTS, -1, np.int64)
+    slots = np.zeros(_SLOTS, np.uint64)  # upper half of the word's hash, and its number plus 1
     ends = np.zeros((_SLOTS // 2, 4), np.int64)  # of each word: start and end of its bytes, and of its rows
     used = np.zeros(3, np.int64)  # words, bytes and rows
     return slots, ends, used, np.empty(_BYTES, np.uint8), np.empty(_ROWS, np.int32)
@@ -137,29 +139,20 @@ def best_two(data: Bytes, offsets: Ints) -> tuple[list[str], Floats]:
 
 
 @kernel
-def _hash(data: Bytes, start: int, end: int) -> np.uint32:
-    found = np.uint32(2166136261)
-    for at in range(start, end):
-        found = np.uint32((found ^ np.uint32(np.int8(data[at]))) * np.uint32(16777619))
-    return found
-
-
-@kernel
-def _find(data: Bytes, start: int, end: int, slots: Ints, ends: Ints, letters: Bytes) -> np.int64:
-    """The slot of a word, or the free one where it belongs."""
-    slot = np.int64(_hash(data, start, end)) & (_SLOTS - 1)
-    while slots[slot] >= 0:
-        first, last = ends[slots[slot], 0], ends[slots[slot], 1]
-        if last - first == end - start:
-            same = True
-            for at in range(end - start):
-                if letters[first + at] != data[start + at]:
-                    same = False
-                    break
-            if same:
-                return slot
+def _find(
+    data: Bytes, start: int, end: int, slots: Slots, ends: Ints, letters: Bytes
+) -> tuple[np.int64, np.int64, np.uint64]:
+    """A word's number, or -1; its slot, or the free one where it belongs; its hash."""
+    here, there, size = np.int64(data.ctypes.data) + start, np.int64(letters.ctypes.data), end - start
+    found = hash_bytes(here, size)
+    slot = np.int64(found) & (_SLOTS - 1)
+    while slots[slot] != np.uint64(0):
+        if slots[slot] >> np.uint64(32) == found >> np.uint64(32):
+            word = np.int64(slots[slot] & np.uint64(0xFFFFFFFF)) - 1
+            if ends[word, 1] - ends[word, 0] == size and same_bytes(here, there + ends[word, 0], size):
+                return word, slot, found
         slot = (slot + 1) & (_SLOTS - 1)
-    return slot
+    return np.int64(-1), slot, found
 
 
 @kernel
@@ -199,8 +192,9 @@ def _keep(
     start: int,
     end: int,
     slot: np.int64,
+    hashed: np.uint64,
     rows: Rows,
-    slots: Ints,
+    slots: Slots,
     ends: Ints,
     used: Ints,
     letters: Bytes,
@@ -208,7 +202,7 @@ def _keep(
 ) -> None:
     """Put a word and its rows into the table."""
     word = used[0]
-    slots[slot] = word
+    slots[slot] = hashed >> np.uint64(32) << np.uint64(32) | np.uint64(word + 1)
     ends[word, 0], ends[word, 2] = used[1], used[2]
     letters[used[1] : used[1] + end - start] = data[start:end]
     kept[used[2] : used[2] + len(rows)] = rows
@@ -216,14 +210,17 @@ def _keep(
     ends[word, 1], ends[word, 3] = used[1], used[2]
 
 
-def _learn(word: Bytes, number: int, row_of: Rows, known: Words) -> None:
-    """Put a word of the model's own dictionary into the table."""
+@kernel
+def _learn(data: Bytes, bounds: Ints, row_of: Rows, known: Words) -> None:
+    """Put the words of the model's own dictionary into the table; the first is the end of a line."""
     slots, ends, used, letters, kept = known
-    out = np.empty(3 * len(word) + 8, np.int32)
-    count = 1 if number == 0 else _word_rows(word, 0, len(word), number, row_of, out)
-    out[0] = number
-    slot = _find(word, 0, len(word), slots, ends, letters)
-    _keep(word, 0, len(word), slot, out[:count], slots, ends, used, letters, kept)
+    for number in range(len(bounds) - 1):
+        start, end = bounds[number], bounds[number + 1]
+        out = np.empty(3 * (end - start) + 8, np.int32)
+        count = 1 if number == 0 else _word_rows(data, start, end, number, row_of, out)
+        out[0] = number
+        _, slot, hashed = _find(data, start, end, slots, ends, letters)
+        _keep(data, start, end, slot, hashed, out[:count], slots, ends, used, letters, kept)
 
 
 @kernel
@@ -263,13 +260,12 @@ def _sum_text(
             continue
         size = at - first
         if size <= _LONG:
-            slot = _find(data, first, at, slots, ends, letters)
-            word = slots[slot]
+            word, slot, hashed = _find(data, first, at, slots, ends, letters)
             if word < 0:
                 found = _word_rows(data, first, at, -1, row_of, out)
                 rows = out[:found]
                 if used[0] < _SLOTS // 2 and used[1] + size <= _BYTES and used[2] + found <= _ROWS:
-                    _keep(data, first, at, slot, rows, slots, ends, used, letters, kept)
+                    _keep(data, first, at, slot, hashed, rows, slots, ends, used, letters, kept)
             else:
                 rows = kept[ends[word, 2] : ends[word, 3]]
             _add(hidden, matrix, rows, len(rows))

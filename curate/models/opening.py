@@ -111,15 +111,25 @@ def open_model(path: Path) -> Any:
 def _open(path: Path, digest: str) -> Any:
     import fasttext
 
-    packaged = {LID_176: _LID_176_SHA256, TOXICITY: _TOXICITY_SHA256}
-    if path not in packaged:
+    if path in (LID_176, TOXICITY):
+        check_packaged(path)
+    else:
         try_in_child(path, _TRIAL, "a fastText model", _HINT)
-    elif digest != packaged[path]:
+    return fasttext.load_model(str(path))
+
+
+def check_packaged(path: Path) -> None:
+    """Whether a packaged model is the one that was packaged.
+
+    Raises:
+        CurateError: it is damaged.
+    """
+    digest, right = model_digest(path), {LID_176: _LID_176_SHA256, TOXICITY: _TOXICITY_SHA256}[path]
+    if digest != right:
         raise CurateError(
-            f"The packaged model {path} has the sha256 {digest}, not {packaged[path]}.",
+            f"The packaged model {path} has the sha256 {digest}, not {right}.",
             hint="The installation is damaged: pip install --force-reinstall curate",
         )
-    return fasttext.load_model(str(path))
 
 
 def try_in_child(path: Path, code: str, what: str, hint: str) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
@@ -74,9 +73,9 @@ def langid(batch: Batch, options: LangidOptions) -> Measured:
 def _packaged(texts: pa.LargeStringArray) -> Iterator[_Best]:
     """The best label of each text and the probabilities of the best and the next, by kernels of ours."""
     from curate.models.lid import best_two
+    from curate.text.arrow import buffers
 
-    _, offsets, data = texts.buffers()
-    labels, probabilities = best_two(np.frombuffer(data or b"", np.uint8), np.frombuffer(offsets, np.int64))
+    labels, probabilities = best_two(*buffers(texts))
     for label, (first, second) in zip(labels, probabilities.tolist(), strict=True):
         yield label, first, second
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -30,16 +32,23 @@ def buffers(text: pa.LargeStringArray) -> tuple[Bytes, Offsets]:
         CurateError: a text has 2 GiB or more.
     """
     _, offset_buffer, data_buffer = text.buffers()
-    data = np.frombuffer(b"" if data_buffer is None else data_buffer, np.uint8)
+    data = _view(b"" if data_buffer is None else data_buffer, np.uint8)
     if len(text) == 0:  # Arrow may leave out even the first offset
         return data, np.frombuffer(bytes(8), np.int64)
-    offsets = np.frombuffer(offset_buffer, np.int64, len(text) + 1, text.offset * 8)
+    offsets = _view(offset_buffer, np.int64, len(text) + 1, text.offset * 8)
     if offsets[-1] - offsets[0] > LIMIT and (sizes := np.diff(offsets)).max() > LIMIT:
         raise CurateError(
             f"Text {sizes.argmax()} of the batch has {sizes.max():,} bytes; the limit is {LIMIT:,}.",
             hint="Split the document before it is read: no step can work on a text of this size.",
         )
     return data, offsets
+
+
+def _view(buffer: Any, dtype: npt.DTypeLike, count: int = -1, offset: int = 0) -> npt.NDArray[Any]:
+    """A read-only view also where Arrow lets the buffer be written to: else kernels would be compiled twice."""
+    view: npt.NDArray[Any] = np.frombuffer(buffer, dtype, count, offset)
+    view.flags.writeable = False
+    return view
 
 
 def texts(data: Bytes, offsets: Offsets) -> pa.LargeStringArray:
