@@ -198,4 +198,6 @@ def new_file(folder: Path) -> Path:
 
 
 def _polars_schema(schema: pa.Schema) -> pl.Schema:
-    return pl.DataFrame(schema.empty_table()).schema
+    # Not empty_table(), nor pa.array(): with pandas installed they import it, which takes half a second.
+    arrays = [pa.nulls(0, field.type) for field in schema]
+    return pl.DataFrame(pa.Table.from_arrays(arrays, schema=schema)).schema
