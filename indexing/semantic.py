@@ -127,7 +127,7 @@ def _embed_missing(comparing: Comparing, content: Content, rows: pl.DataFrame, e
     _warn_of_languages(comparing, rows, embedder)
     appender = content.append()
     keyed = rows.select("home", "home_key", "chars", key="text_digest")
-    unknown = keyed.join(appender.known.to_frame("key"), on="key", how="anti", maintain_order="left")
+    unknown = keyed.filter(~appender.has(keyed.get_column("key")))
     missing = locate(
         session, comparing.base, unknown.unique("key", keep="first", maintain_order=True)
     )  # in the order in which they lie

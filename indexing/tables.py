@@ -110,7 +110,7 @@ def _cut_missing(
     cut = Seen()
     appender = content.append()
     texts = corpus.unique("text_digest", keep="first", maintain_order=True)
-    missing = texts.join(appender.known.to_frame("text_digest"), on="text_digest", how="anti").sort(
+    missing = texts.join(content.keys().to_frame("text_digest"), on="text_digest", how="anti").sort(
         "file", "row"
     )
     session.progress.advance("chunks", len(corpus) - len(missing))
@@ -206,7 +206,7 @@ def _embed_missing(
         "embed_key", keep="first", maintain_order=True
     )
     missing = passages.join(
-        appender.known.to_frame("embed_key").lazy(), on="embed_key", how="anti", maintain_order="left"
+        content.keys().to_frame("embed_key").lazy(), on="embed_key", how="anti", maintain_order="left"
     ).collect()
     report.rows = report.kept = passages.select(pl.len()).collect().item()
     session.progress.start("vectors", report.rows)

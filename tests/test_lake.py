@@ -172,3 +172,25 @@ def test_digests_do_not_depend_on_order_or_chunks_but_on_every_value():
         digest_rows([pl.Series(["ab"]), pl.Series(["c"])])[0]
         != digest_rows([pl.Series(["a"]), pl.Series(["bc"])])[0]
     )
+
+
+def test_rows_that_come_in_parts_are_those_that_come_at_once(tmp_path):
+    state = State(tmp_path / "state", TABLES["verdicts"].schema)
+    whole = pl.DataFrame(
+        [_verdict(n) for n in range(10)], schema=pl.DataFrame(state.schema.empty_table()).schema
+    )
+    first, _ = state.replace_rows(whole, None, "id")
+    assert state.replace_parts(whole.iter_slices(3), first) == (first, 0)
+    longer = pl.concat([whole, whole.tail(1).with_columns(id=pl.lit("z"))])
+    second, written = state.replace_parts(longer.iter_slices(4), first)
+    assert written
+    assert state.scan(second).collect().equals(longer)
+    third, _ = state.replace_parts(longer.head(7).iter_slices(4), second)
+    assert state.scan(third).collect().equals(longer.head(7))
+
+
+def _verdict(number):
+    return {
+        "id": f"{number:032x}", "key": "k", "kept": True, "step": "", "reason": "", "failed": [], "message": "",
+        "duplicate_of": "", "similarity": 0.0,
+    }  # fmt: skip

@@ -20,32 +20,79 @@ _Z = 1.959964  # of a two-sided 95 % interval
 _MANY = 1_000
 
 
-def attribute(
-    report: TableReport, plan: Plan, table: PlannedTable, rows: pl.DataFrame, verdicts: pl.DataFrame
-) -> None:
-    """Fill in `fail_together`, `drop_rates`, and notes on steps that matched nothing.
+class Attribution:
+    """Gathers `fail_together`, `drop_rates`, and notes on steps that matched nothing, some documents at a time."""
 
-    `rows` reached the table, with the columns that rules may name; `verdicts` are in their order.
-    """
-    report.fail_together = fail_together(verdicts, report.reasons)
-    report.drop_rates = drop_rates(rows, verdicts.get_column("kept"), grouping(plan, rows))
-    report.notes += [
-        f"{step} matched none of {plural(report.rows, 'document')}. Is that right? curate check tries it."
-        for step in idle_steps(report, table, rows)
-    ]
+    def __init__(self, plan: Plan, table: PlannedTable) -> None:
+        self._plan, self._table = plan, table
+        self._sets: Counter[tuple[str, ...]] = Counter()
+        self._groups: dict[str, pl.DataFrame] = {}
+        self._replaced: Counter[str] = Counter()
+
+    def add(self, rows: pl.DataFrame, verdicts: pl.DataFrame) -> None:
+        """Rows that reached the table, with the columns that rules may name; `verdicts` are in their order."""
+        self.add_groups(grouped_by(self._plan, rows), verdicts)
+        for step in anonymize_steps([self._table]):
+            counts = rows.get_column(step.name).struct.unnest().sum().row(0)
+            self._replaced[step.name] += sum(count or 0 for count in counts)
+
+    def add_groups(self, groups: pl.DataFrame, verdicts: pl.DataFrame) -> None:
+        """The same with the columns of `grouped_by` alone, for a table that measures nothing."""
+        self._sets.update(_failed_sets(verdicts))
+        for name in groups.columns:
+            counted = _groups(groups, verdicts.get_column("kept"), pl.col(name).cast(pl.String))
+            known = self._groups.get(name)
+            self._groups[name] = counted if known is None else _added([known, counted])
+
+    def tell(self, report: TableReport) -> None:
+        """Fill in the report, which has its rows and reasons."""
+        report.fail_together = _together(self._sets, report.reasons)
+        report.drop_rates = _rates(self._groups)
+        report.notes += [
+            f"{step} matched none of {plural(report.rows, 'document')}. Is that right? curate check tries it."
+            for step in self._idle_steps(report)
+        ]
+
+    def _idle_steps(self, report: TableReport) -> list[str]:
+        """Steps of a table that many documents reached and that should have matched some, but matched none.
+
+        They are: steps with rules, duplicates, and personal data.
+        """
+        if report.rows < _MANY:
+            return []
+        failed = Counter({step.name: 0 for step in self._table.steps})
+        for reason in report.reasons:
+            failed[reason.step] += reason.failed
+        names = [step.name for step in self._table.steps if step.rules or self._table.kind == "deduplicated"]
+        idle = [name for name in names if not failed[name]]
+        return idle + [step.name for step in anonymize_steps([self._table]) if not self._replaced[step.name]]
 
 
 def fail_together(verdicts: pl.DataFrame, reasons: Sequence[Reason]) -> list[FailTogether]:
     """Pairs of rules that the same documents failed, the most frequent first."""
+    return _together(_failed_sets(verdicts), reasons)
+
+
+def _failed_sets(verdicts: pl.DataFrame) -> dict[tuple[str, ...], int]:
+    """How many documents failed each set of two or more rules."""
     several = verdicts.lazy().filter(pl.col("failed").list.len() > 1)
     sets = several.group_by("failed").len().collect()
+    return {tuple(failed): count for failed, count in sets.iter_rows()}
+
+
+def _together(sets: Mapping[tuple[str, ...], int], reasons: Sequence[Reason]) -> list[FailTogether]:
     place = {f"{reason.step}.{reason.reason}": at for at, reason in enumerate(reasons)}
     counts: Counter[tuple[str, str]] = Counter()
-    for failed, count in sets.iter_rows():
+    for failed, count in sets.items():
         names = sorted(set(failed), key=lambda name: place.get(name, len(place)))
         counts.update(dict.fromkeys(itertools.combinations(names, 2), count))
     largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_PAIRS]
     return [FailTogether(one=one, two=two, documents=count) for (one, two), count in largest]
+
+
+def grouped_by(plan: Plan, rows: pl.DataFrame) -> pl.DataFrame:
+    """By what drop rates are told, one column for each."""
+    return rows.select(**grouping(plan, rows))
 
 
 def grouping(plan: Plan, rows: pl.DataFrame) -> dict[str, pl.Expr]:
@@ -71,20 +118,28 @@ def language(plan: Plan, rows: pl.DataFrame) -> pl.Expr:
 
 def drop_rates(rows: pl.DataFrame, kept: pl.Series, by: Mapping[str, pl.Expr]) -> list[DropRate]:
     """Rates of the largest groups of each column, and of the others together; nothing where there is one group."""
-    if kept.is_empty():
-        return []
-    overall = 1 - int(kept.sum()) / len(kept)
+    return _rates({name: _groups(rows, kept, value) for name, value in by.items()})
+
+
+def _groups(rows: pl.DataFrame, kept: pl.Series, value: pl.Expr) -> pl.DataFrame:
+    """How many documents have each value, and how many of them were dropped."""
+    values = rows.select(value=value.fill_null("")).with_columns(kept=kept)
+    return values.group_by("value").agg(
+        rows=pl.len().cast(pl.Int64), dropped=(~pl.col("kept")).sum().cast(pl.Int64)
+    )
+
+
+def _added(groups: list[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(groups).group_by("value").sum()
+
+
+def _rates(grouped: Mapping[str, pl.DataFrame]) -> list[DropRate]:
     found = []
-    for name, value in by.items():
-        groups = (
-            rows.select(value=value.fill_null(""))
-            .with_columns(kept=kept)
-            .group_by("value")
-            .agg(rows=pl.len(), dropped=(~pl.col("kept")).sum())
-            .sort("rows", "value", descending=[True, False])
-        )
+    for name, groups in grouped.items():
         if len(groups) > 1:
-            found += [_rate(name, group, overall) for group in _largest(name, groups)]
+            overall = int(groups.get_column("dropped").sum()) / int(groups.get_column("rows").sum())
+            ordered = groups.sort("rows", "value", descending=[True, False])
+            found += [_rate(name, group, overall) for group in _largest(name, ordered)]
     return found
 
 
@@ -127,21 +182,3 @@ def wilson(hits: int, of: int) -> tuple[float, float]:
     middle = (share + weight / 2) / (1 + weight)
     half = _Z / (1 + weight) * math.sqrt(share * (1 - share) / of + weight / (4 * of))
     return min(max(middle - half, 0.0), share), max(min(middle + half, 1.0), share)
-
-
-def idle_steps(report: TableReport, table: PlannedTable, rows: pl.DataFrame) -> list[str]:
-    """Steps of a table that many documents reached and that should have matched some, but matched none.
-
-    They are: steps with rules, duplicates, and personal data.
-    """
-    if report.rows < _MANY:
-        return []
-    failed = Counter({step.name: 0 for step in table.steps})
-    for reason in report.reasons:
-        failed[reason.step] += reason.failed
-    names = [step.name for step in table.steps if step.rules or table.kind == "deduplicated"]
-    idle = [name for name in names if not failed[name]]
-    for step in anonymize_steps([table]):
-        counts = rows.get_column(step.name).struct.unnest().sum().row(0)
-        idle += [step.name] if not any(counts) else []
-    return idle

@@ -6,6 +6,7 @@ is not made again over what it has passed: files are immutable, so its answer in
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,9 @@ from curate.engine.near import NearDuplicates
 from curate.engine.plan import CORPUS_STAGES, PlannedStep, PlannedTable
 from curate.engine.session import Session
 from curate.engine.stage import Batch, find_stage
+from curate.engine.standing import id_ranges
 from curate.lake.delta import plain_schema
+from curate.lake.keyset import KeySet
 from curate.lake.parquet import ROW_GROUP_ROWS
 from curate.lake.runs import Head
 from curate.lake.state import State
@@ -78,15 +81,10 @@ def table_checks(
     """The checks that every table with verdicts has. `pinned` are its state tables, by name."""
     table = session.plan.table(report.table)
     checks = [schema_check(pinned), *_kept_share(session, base, report)]
-    verdicts = (
-        pinned[f"verdicts/{table.name}"]
-        .scan()
-        .select("id", "kept", "step", "reason", "duplicate_of")
-        .collect()
-    )
-    checks.append(_every_drop_has_reason(verdicts))
+    verdicts = pinned[f"verdicts/{table.name}"].scan()
+    checks.append(_every_drop_has_reason(verdicts, report.rows))
     if table.kind != "documents":
-        checks.append(_nothing_lost(session, base, table, verdicts, pinned.get("corpus")))
+        checks.append(_nothing_lost(session, base, table, verdicts, report.rows, pinned.get("corpus")))
     if table.kind != "deduplicated":
         checks += [_rules_judged(report), _errors(report)]
     return checks
@@ -151,40 +149,55 @@ def _kept_share(session: Session, base: Head, report: TableReport) -> list[Check
     return [within, judged("kept_share_change", abs(kept - before) <= bounds.max_change, numbers, message)]
 
 
-def _every_drop_has_reason(verdicts: pl.DataFrame) -> Check:
-    """Of verdicts (id, kept, step, reason, duplicate_of)."""
-    dropped = verdicts.filter(~pl.col("kept"))
-    unnamed = dropped.filter((pl.col("step") == "") | (pl.col("reason") == ""))
-    kept = verdicts.filter("kept").select(duplicate_of="id")
-    twins = dropped.filter(pl.col("duplicate_of") != "").join(kept, on="duplicate_of", how="anti")
-    numbers = {"dropped": len(dropped), "without_reason": len(unnamed), "without_twin": len(twins)}
-    first = pl.concat([unnamed, twins]).get_column("id").head(1).to_list()
+def _every_drop_has_reason(verdicts: pl.LazyFrame, rows: int) -> Check:
+    """Of about so many verdicts (id, kept, step, reason, duplicate_of)."""
+    dropped, unnamed, twins, kept = 0, [], [], KeySet()
+    for ids in id_ranges(rows):
+        part = verdicts.filter(ids).select("id", "kept", "step", "reason", "duplicate_of").collect()
+        gone = part.filter(~pl.col("kept"))
+        dropped += len(gone)
+        unnamed.append(gone.filter((pl.col("step") == "") | (pl.col("reason") == "")).select("id"))
+        twins.append(gone.filter(pl.col("duplicate_of") != "").select("id", "duplicate_of"))
+        kept.add(part.filter("kept").get_column("id"))
+    without, copies = pl.concat(unnamed), pl.concat(twins)
+    alone = copies.filter(~pl.Series(kept.has(copies.get_column("duplicate_of")), dtype=pl.Boolean))
+    numbers = {"dropped": dropped, "without_reason": len(without), "without_twin": len(alone)}
+    first = pl.concat([without, alone.select("id")]).get_column("id").head(1).to_list()
     return judged(
         "every_drop_has_reason",
         not first,
         numbers,
-        f"{plural(len(unnamed), 'document')} dropped without a reason, {len(twins):,} for a document that is not kept: "
+        f"{plural(len(without), 'document')} dropped without a reason, {len(alone):,} for a document that is not kept: "
         f"{', '.join(first)}.",
     )
 
 
 def _nothing_lost(
-    session: Session, base: Head, table: PlannedTable, verdicts: pl.DataFrame, product: Pinned | None
+    session: Session,
+    base: Head,
+    table: PlannedTable,
+    verdicts: pl.LazyFrame,
+    rows: int,
+    product: Pinned | None,
 ) -> Check:
     """Ids that reached a table are those that the one before kept, each once; so is the product."""
     before = session.plan.before(table.name)[-1].name
-    kept_before = (
-        session.lake.read(session.name, f"verdicts/{before}", base).filter("kept").select("id").collect()
-    )
-    found = _compare(kept_before, verdicts)
-    message = f"{_told(found)} of {plural(len(kept_before), 'document')} kept in {before}"
+    stood = session.lake.read(session.name, f"verdicts/{before}", base).filter("kept").select("id")
+    found: Counter[str] = Counter(documents=0, missing=0, unknown=0, twice=0)
+    made: Counter[str] = Counter(missing=0, unknown=0, twice=0)
+    for ids in id_ranges(rows):
+        kept_before = stood.filter(ids).collect()
+        part = verdicts.filter(ids).select("id", "kept").collect()
+        found.update({"documents": len(kept_before), **_compare(kept_before, part)})
+        if product is not None:
+            made.update(_compare(part.filter("kept"), product.scan().filter(ids).select("id").collect()))
+    message = f"{_told(found)} of {plural(found['documents'], 'document')} kept in {before}"
+    numbers = dict(found)
     if product is not None:
-        rows = _compare(verdicts.filter("kept"), product.scan().select("id").collect())
-        found.update({f"rows_{name}": count for name, count in rows.items()})
-        message += f"; {_told(rows)} in the rows of corpus"
-    return judged(
-        "nothing_lost", not any(found.values()), {"documents": len(kept_before), **found}, f"{message}."
-    )
+        numbers.update({f"rows_{name}": count for name, count in made.items()})
+        message += f"; {_told(made)} in the rows of corpus"
+    lost = any(count for name, count in numbers.items() if name != "documents")
+    return judged("nothing_lost", not lost, numbers, f"{message}.")
 
 
 def _compare(wanted: pl.DataFrame, found: pl.DataFrame) -> dict[str, int]:
@@ -205,22 +218,26 @@ def records_check(session: Session, pages: pl.DataFrame, records: pl.LazyFrame, 
 
     A URL that two sources have stands once, and so is looked for by place alone. With --limit pages are read in part.
     """
-    stored = records.filter(pl.col("reason") != "empty").select("page").collect()
-    counted = stored.group_by("page").len("records").join(pages, on="page")
+    stored = records.filter(pl.col("reason") != "empty").group_by("page").len("records").collect()
+    counted = stored.join(pages, on="page")
     wanted = counted.group_by("url").agg(pl.col("records").max())
-    places = verdicts.scan().select("id", "place").collect()
     path = pl.col("place").str.replace(r"#\d+$", "")
     known = pl.when(path.is_in(wanted.get_column("url").implode())).then(path).otherwise("place")
-    reached = places.group_by(url=known).len("reached")
+    parts, documents, twice = [], 0, 0
+    for ids in id_ranges(int(stored.get_column("records").sum())):
+        places = verdicts.scan().filter(ids).select("id", url=known).collect()
+        parts.append(places.group_by("url").len("reached"))
+        documents += len(places)
+        twice += len(places) - places.get_column("id").n_unique()
+    reached = pl.concat(parts).group_by("url").sum()
     lost = wanted.join(reached, on="url", how="left").filter(
         pl.col("reached").fill_null(0) < pl.col("records")
     )
-    twice = len(places) - places.get_column("id").n_unique()
     missing = 0 if session.limit else len(lost)
     return judged(
         "nothing_lost",
         missing == 0 and twice == 0,
-        {"pages": len(wanted), "documents": len(places), "missing": missing, "twice": twice},
+        {"pages": len(wanted), "documents": documents, "missing": missing, "twice": twice},
         f"Records are missing of {plural(missing, 'page')}: {', '.join(lost.get_column('url').head(1))}; {twice:,} ids twice.",
     )
 

@@ -18,11 +18,11 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from curate.engine.plan import Plan, make_plan
+from curate.engine.plan import Plan, PlannedTable, make_plan
 from curate.engine.progress import Progress
 from curate.engine.run import run_tables
 from curate.engine.session import Session
-from curate.engine.shape import Shape, in_input_order
+from curate.engine.shape import Shape, in_input_order, in_parts
 from curate.engine.shard import read_texts, take_rows
 from curate.engine.write import Output, check_output, read_size, write_rows
 from curate.lake.disk import disk_errors
@@ -217,36 +217,37 @@ def _recipe(files: list[str], recipe: str, columns: Mapping[str, str], overrides
 
 def _write_dropped(session: Session, head: Head, written: Sequence[str], out: Path) -> None:
     """Dropped documents of some sources with their text as read, the table, step and reason."""
-    parts = []
-    for table in session.plan.tables:
-        verdicts = session.lake.read(NAME, f"verdicts/{table.name}", head).filter(~pl.col("kept"))
-        parts.append(
-            verdicts.select(
-                "id",
-                pl.lit(table.name).alias("table"),
-                "step",
-                "reason",
-                "failed",
-                "message",
-                "duplicate_of",
-                "similarity",
-            )
-        )
-    places = session.lake.read(NAME, "verdicts/documents", head).filter(pl.col("source").is_in(list(written)))
-    places = places.select("id", "place", document_key="key")
-    dropped = in_input_order(pl.concat(parts).join(places, on="id").collect())
+    documents = session.lake.read(NAME, "verdicts/documents", head)
+    documents = documents.filter(pl.col("source").is_in(list(written)))
+    places = documents.select("id", "place", document_key="key")
     content = session.lake.content("documents", head.fingerprints[f"{NAME}/documents"])
-    located = dropped.join(
-        content.places(), left_on="document_key", right_on="key", how="left", maintain_order="left"
-    )
-    told = dropped.drop("document_key").columns
-    schema = pa.schema([*dropped.select(told).to_arrow().schema, pa.field("text", pa.large_string())])
+    none = _dropped(session, head, places, pl.col("id").is_null()).drop("document_key")
+    schema = pa.schema([*none.to_arrow().schema, pa.field("text", pa.large_string())])
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for part in located.iter_slices(_BATCH):
-            yield from _with_texts(part, told).cast(schema).to_batches()
+        for ids in in_parts(places):
+            dropped = _dropped(session, head, places, pl.col("id").is_in(ids.implode()))
+            found = content.find(dropped.get_column("document_key"), ["key"], places=True)
+            located = dropped.join(
+                found, left_on="document_key", right_on="key", how="left", maintain_order="left"
+            )
+            for part in located.iter_slices(_BATCH):
+                yield from _with_texts(part, none.columns).cast(schema).to_batches()
 
     write_parquet(batches(), schema, out)
+
+
+def _dropped(session: Session, head: Head, places: pl.LazyFrame, among: pl.Expr) -> pl.DataFrame:
+    """What was dropped among some ids, by which table, in input order."""
+    told = ["id", "table", "step", "reason", "failed", "message", "duplicate_of", "similarity"]
+    parts = [
+        session.lake.read(NAME, f"verdicts/{table.name}", head)
+        .filter(~pl.col("kept") & among)
+        .with_columns(table=pl.lit(table.name))
+        .select(told)
+        for table in session.plan.tables
+    ]
+    return in_input_order(pl.concat(parts).join(places.filter(among), on="id").collect())
 
 
 def _with_texts(rows: pl.DataFrame, columns: list[str]) -> pa.Table:
@@ -261,23 +262,30 @@ def _with_texts(rows: pl.DataFrame, columns: list[str]) -> pa.Table:
 def _write_measurements(session: Session, head: Head, out: Path) -> None:
     """Every measured number of every document: id, place, one struct per step, NULL where it was not measured."""
     tables = [table for table in session.plan.tables if table.kind == "measured" and table.measured]
-    documents = session.lake.read(NAME, "verdicts/documents", head).select("id", "place").collect()
+    documents = session.lake.read(NAME, "verdicts/documents", head).select("id", "place")
     schema = pa.schema([("id", pa.large_string()), ("place", pa.large_string())])
-    located = []
     for table in tables:
-        content = session.lake.content(table.name, table.fingerprint, table.schema)
-        keys = session.lake.read(NAME, f"verdicts/{table.name}", head).select("id", "key").collect()
-        located.append(keys.join(content.places(), on="key").drop("key"))
         schema = pa.unify_schemas([schema, pa.schema(table.measured)])
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for part in in_input_order(documents).iter_slices(_BATCH):
-            columns = part.to_arrow().columns
-            for table, places in zip(tables, located, strict=True):
-                columns += _measurements(part, places, table.measured)
-            yield from pa.table(columns, names=schema.names).cast(schema).to_batches()
+        for ids in in_parts(documents):
+            among = pl.col("id").is_in(ids.implode())
+            located = [_located(session, head, table, among) for table in tables]
+            ordered = ids.to_frame().join(documents.filter(among).collect(), on="id", maintain_order="left")
+            for part in ordered.iter_slices(_BATCH):
+                columns = part.to_arrow().columns
+                for table, places in zip(tables, located, strict=True):
+                    columns += _measurements(part, places, table.measured)
+                yield from pa.table(columns, names=schema.names).cast(schema).to_batches()
 
     write_parquet(batches(), schema, out)
+
+
+def _located(session: Session, head: Head, table: PlannedTable, among: pl.Expr) -> pl.DataFrame:
+    """Where the measurements of some documents lie: id, file, row."""
+    content = session.lake.content(table.name, table.fingerprint, table.schema)
+    keys = session.lake.read(NAME, f"verdicts/{table.name}", head).filter(among).select("id", "key").collect()
+    return keys.join(content.find(keys.get_column("key"), ["key"], places=True), on="key").drop("key")
 
 
 def _measurements(

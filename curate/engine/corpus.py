@@ -6,6 +6,8 @@ or changed.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,14 @@ import pyarrow.parquet as pq
 
 from curate.engine.checks import Pinned, anonymize_steps, personal_data_check
 from curate.engine.measure import MeasuredTable, measure_table, publish_measured
-from curate.engine.plan import Plan
+from curate.engine.plan import Plan, PlannedTable
 from curate.engine.session import Session
 from curate.engine.shard import read_rows, read_texts, write_plan
 from curate.engine.standing import locate
-from curate.engine.stands_for import with_sizes
+from curate.engine.stands_for import sizes, with_sizes
 from curate.lake.content import new_file
-from curate.lake.digest import content_digest, digest_json, digest_rows
+from curate.lake.digest import ContentDigest, digest_json, digest_rows
+from curate.lake.keyset import KeySet
 from curate.lake.parquet import write_parquet
 from curate.lake.runs import Head
 from curate.lake.state import State
@@ -37,19 +40,18 @@ _ARROW = {pl.String: pa.string(), pl.Int64: pa.int64(), pl.Float64: pa.float64()
 def make_corpus(session: Session) -> Head:
     """Run the last steps, write the product, publish both."""
     made = measure_table(session, "corpus")
-    product = _product(session, made)
-    made.rows = made.rows.clear()  # not to be held while texts are written
     state = session.lake.state(session.name, "corpus", corpus_schema(session))
     pin = made.base.pins.get(session.key("corpus"))
-    version = _update(session, made, state, pin, product)
-    made.report.counts.update(_redaction_counts(product))
+    product = _Product(session, made, state, pin)
+    version = product.update()
+    made.report.counts.update(
+        {f"redacted.{kind}": product.redacted[kind] for kind in sorted(product.redacted)}
+    )
     pinned = Pinned(state, version)
     made.report.checks = personal_data_check(session, made.base, pinned, _redacted_columns(session))
-    if not len(product):
+    if not made.report.kept:
         made.report.notes.append(nothing_left(session, made))
-    return publish_measured(
-        session, made, {"corpus": pinned}, {"corpus_rows": content_digest(product.select("id", "key"))}
-    )
+    return publish_measured(session, made, {"corpus": pinned}, {"corpus_rows": product.digest.value})
 
 
 def corpus_rows(session: Session, head: Head) -> pl.DataFrame:
@@ -81,9 +83,10 @@ def nothing_left(session: Session, made: MeasuredTable) -> str:
     return f"No document is left. What took them: {named or 'there was none to begin with'}."
 
 
-def _product(session: Session, made: MeasuredTable) -> pl.DataFrame:
+def _rows_of_product(
+    session: Session, table: PlannedTable, rows: pl.DataFrame, sized: pl.DataFrame
+) -> pl.DataFrame:
     """The rows of `corpus` without text and extra, with where their text lies."""
-    rows, table = made.kept, made.table
     rewritten = pl.col("digest_out") != pl.col("text_digest")
     rows = rows.with_columns(
         home=pl.when(rewritten).then(pl.lit("corpus")).otherwise("home"),
@@ -100,7 +103,7 @@ def _product(session: Session, made: MeasuredTable) -> pl.DataFrame:
             *[other.fingerprint for other in session.plan.before("corpus") if anonymize_steps([other])],
         ]
     )
-    rows = with_sizes(session, made.base, rows)
+    rows = with_sizes(session, rows, sized)
     made_from = [
         "document_key", "text_digest", "language", "source", "place", "url", "license", "access", "stands_for", "weight",
     ]  # fmt: skip
@@ -151,123 +154,125 @@ def _redacted_columns(session: Session) -> list[str]:
 
 
 def _redaction_counts(product: pl.DataFrame) -> dict[str, int]:
-    """How many values of each kind were replaced in the texts, as redacted.KIND."""
+    """How many values of each kind were replaced in the texts."""
     entries = product.lazy().select(pl.col("redactions").explode()).drop_nulls().unnest("redactions")
-    totals = entries.group_by("key").agg(pl.col("value").sum()).sort("key").collect()
-    return {f"redacted.{kind}": int(count) for kind, count in totals.iter_rows()}
+    totals = entries.group_by("key").agg(pl.col("value").cast(pl.Int64).sum()).collect()
+    return dict(totals.iter_rows())
 
 
-def _update(
-    session: Session, made: MeasuredTable, state: State, pin: int | None, product: pl.DataFrame
-) -> int:
-    """Make the state hold exactly the product; returns the version."""
-    stood = _stood(state, pin)
-    same = stood.join(product.select("id", "key"), on=["id", "key"], how="semi")
-    arrivals = product.join(same, on="id", how="anti")
-    rewritten, untouched = _split_files(state, stood, same)
-    files = set(untouched)
-    for group in rewritten:
-        name = _rewrite(state, group, same)
-        if name:
-            files.add(name)
-            made.report.bytes_written += (state.folder / name).stat().st_size
-    for name in _write_arrivals(session, made, state, arrivals):
-        files.add(name)
-        made.report.bytes_written += (state.folder / name).stat().st_size
-    made.report.counts.update(rows_written=len(arrivals), rows_kept=len(same))
-    return state.replace(files, pin)
+class _Product:
+    """Makes the state hold exactly what is kept, a part after the other."""
 
+    def __init__(self, session: Session, made: MeasuredTable, state: State, pin: int | None) -> None:
+        self._session, self._made, self._state, self._pin = session, made, state, pin
+        self._stood = {str(state.folder / name): 0 for name in state.files(pin)}  # rows of a file that stay
+        self._stay = KeySet()
+        self.redacted: Counter[str] = Counter()
+        self.digest = ContentDigest(("id", "key"))
 
-def _stood(state: State, pin: int | None) -> pl.DataFrame:
-    """id, key and file of the rows as pinned."""
-    files = sorted(str(state.folder / name) for name in state.files(pin))
-    if not files:
-        return pl.DataFrame(schema={"id": pl.String, "key": pl.String, "file": pl.String})
-    return pl.scan_parquet(
-        files,
-        glob=False,
-        include_file_paths="file",
-        extra_columns="ignore",
-        schema={"id": pl.String, "key": pl.String},
-    ).collect()
+    def update(self) -> int:
+        """Write the files that are new or lose a row; returns the version."""
+        counts, report = {"rows_written": 0, "rows_kept": 0}, self._made.report
+        sized, tasks = sizes(self._session, self._made.base), []
+        for number, kept in enumerate(self._made.kept(self._session)):
+            product = _rows_of_product(self._session, self._made.table, kept, sized)
+            self.digest.add(product.select("id", "key"))
+            self.redacted.update(_redaction_counts(product))
+            arrivals = product.join(self._same(product), on="id", how="anti", maintain_order="left")
+            counts["rows_written"] += len(arrivals)
+            counts["rows_kept"] += len(product) - len(arrivals)
+            tasks += self._tasks(arrivals, number)
+        rewritten, files = self._split_files()
+        files |= {name for group in rewritten if (name := self._rewrite(group))}
+        written = self._session.workers.map("curate.engine.corpus:write_product", tasks)
+        files |= {Path(result["file"]).name for result in written}
+        before = self._state.files(self._pin)
+        report.bytes_written += sum((self._state.folder / name).stat().st_size for name in files - before)
+        report.counts.update(counts)
+        return self._state.replace(files, self._pin)
 
+    def _same(self, product: pl.DataFrame) -> pl.DataFrame:
+        """Ids of rows that stand just so; counts and remembers them."""
+        if not self._stood:
+            return product.select("id").clear()
+        stood = pl.scan_parquet(
+            list(self._stood),
+            glob=False,
+            include_file_paths="file",
+            extra_columns="ignore",
+            schema={"id": pl.String, "key": pl.String},
+        )
+        ids = product.get_column("id").implode()
+        same = stood.filter(pl.col("id").is_in(ids)).collect()
+        same = same.join(product.select("id", "key"), on=["id", "key"], how="semi")
+        for file, count in same.group_by("file").len().iter_rows():
+            self._stood[file] += count
+        self._stay.add(same.get_column("id"))
+        return same.select("id")
 
-def _split_files(state: State, stood: pl.DataFrame, same: pl.DataFrame) -> tuple[list[list[str]], list[str]]:
-    """Groups of files to rewrite (each into one file), and files to leave alone, by name."""
-    lost = set(stood.join(same, on="id", how="anti").get_column("file"))
-    rewritten = [[Path(file).name] for file in sorted(lost)]
-    untouched = sorted(Path(file).name for file in set(stood.get_column("file")) - lost)
-    small = [name for name in untouched if (state.folder / name).stat().st_size < _SMALL_BYTES]
-    if len(small) >= _SMALL_FILES:
-        rewritten.append(small)
-        untouched = [name for name in untouched if name not in small]
-    return rewritten, untouched
+    def _split_files(self) -> tuple[list[list[str]], set[str]]:
+        """Groups of files to rewrite (each into one file), and files to leave alone, by name."""
+        lost = {file for file, stay in self._stood.items() if stay < pq.read_metadata(file).num_rows}
+        rewritten = [[Path(file).name] for file in sorted(lost)]
+        untouched = sorted(Path(file).name for file in self._stood.keys() - lost)
+        small = [name for name in untouched if (self._state.folder / name).stat().st_size < _SMALL_BYTES]
+        if len(small) >= _SMALL_FILES:
+            rewritten.append(small)
+            untouched = [name for name in untouched if name not in small]
+        return rewritten, set(untouched)
 
+    def _rewrite(self, names: list[str]) -> str:
+        """The rows that stay of these files, in one new file; "" if none does."""
+        state = self._state
 
-def _rewrite(state: State, names: list[str], same: pl.DataFrame) -> str:
-    """The rows that stay of these files, in one new file; "" if none does."""
-    wanted = same.get_column("id")
+        def batches() -> Iterator[pa.RecordBatch]:
+            for name in names:
+                for batch in pq.ParquetFile(state.folder / name).iter_batches(batch_size=1000):
+                    kept = batch.filter(pa.array(self._stay.has(pl.Series(batch.column("id")))))
+                    if len(kept):
+                        yield pa.Table.from_batches([kept]).select(list(state.schema.names)).to_batches()[0]
 
-    def batches() -> Any:
-        for name in names:
-            for batch in pq.ParquetFile(state.folder / name).iter_batches(batch_size=1000):
-                mask = pl.Series(batch.column("id")).is_in(wanted.implode())
-                kept = batch.filter(mask.to_arrow())
-                yield (
-                    pa.Table.from_batches([kept]).select(list(state.schema.names)).to_batches()[0]
-                    if len(kept)
-                    else kept.slice(0, 0)
-                )
+        file = new_file(state.folder)
+        if write_parquet(batches(), state.schema, file):
+            return file.name
+        file.unlink()
+        return ""
 
-    file = new_file(state.folder)
-    rows = write_parquet((batch for batch in batches() if len(batch)), state.schema, file)
-    if rows:
-        return file.name
-    file.unlink()
-    return ""
-
-
-def _write_arrivals(session: Session, made: MeasuredTable, state: State, arrivals: pl.DataFrame) -> list[str]:
-    if arrivals.is_empty():
-        return []
-    head = made.base
-    documents = session.lake.content("documents", session.fingerprint(session.plan.tables[0], head))
-    extra = (
-        documents.scan()
-        .select(pl.col("key").alias("document_key"), "extra")
-        .join(arrivals.lazy().select("document_key").unique(), on="document_key", how="semi")
-        .collect()
-    )
-    located = _locate_with_corpus(session, made, arrivals).join(
-        extra, on="document_key", maintain_order="left"
-    )
-    columns = [name for name in state.schema.names if name != "text"]
-    plan = session.work / f"product-{session.run}.parquet"
-    write_plan(located.select(*columns, "file", "row"), plan)
-    common = {
-        "plan": str(plan),
-        "redact": [step.options.model_dump(mode="json") for step in anonymize_steps(session.plan.tables)],
-        "columns": _redacted_columns(session),
-    }
-    state.folder.mkdir(parents=True, exist_ok=True)
-    tasks = [
-        {**common, "start": start, "stop": stop, "out": str(new_file(state.folder))}
-        for start, stop in _cut(located)
-    ]
-    (session.work / "corpus-schema.arrow").write_bytes(state.schema.serialize().to_pybytes())
-    for task in tasks:
-        task["schema"] = str(session.work / "corpus-schema.arrow")
-    return [
-        Path(result["file"]).name
-        for result in session.workers.map("curate.engine.corpus:write_product", tasks)
-    ]
+    def _tasks(self, arrivals: pl.DataFrame, number: int) -> list[dict[str, Any]]:
+        """Shards of rows to be written, of which one plan file tells where their texts lie."""
+        if arrivals.is_empty():
+            return []
+        session, state = self._session, self._state
+        documents = session.lake.content(
+            "documents", session.fingerprint(session.plan.tables[0], self._made.base)
+        )
+        extra = documents.find(arrivals.get_column("document_key"), ["key", "extra"])
+        located = _locate_with_corpus(session, self._made, arrivals).join(
+            extra.rename({"key": "document_key"}), on="document_key", maintain_order="left"
+        )
+        columns = [name for name in state.schema.names if name != "text"]
+        plan = session.work / f"product-{session.run}-{number}.parquet"
+        write_plan(located.select(*columns, "file", "row"), plan)
+        state.folder.mkdir(parents=True, exist_ok=True)
+        schema = session.work / "corpus-schema.arrow"
+        schema.write_bytes(state.schema.serialize().to_pybytes())
+        common = {
+            "plan": str(plan),
+            "redact": [step.options.model_dump(mode="json") for step in anonymize_steps(session.plan.tables)],
+            "columns": _redacted_columns(session),
+            "schema": str(schema),
+        }
+        return [
+            {**common, "start": start, "stop": stop, "out": str(new_file(state.folder))}
+            for start, stop in _cut(located)
+        ]
 
 
 def _locate_with_corpus(session: Session, made: MeasuredTable, rows: pl.DataFrame) -> pl.DataFrame:
     """Like `locate`; texts that the corpus steps rewrote lie in the content made just now."""
-    own = rows.filter(pl.col("home") == "corpus").join(
-        made.content.places().rename({"key": "home_key"}), on="home_key"
-    )
+    own = rows.filter(pl.col("home") == "corpus")
+    places = made.content.find(own.get_column("home_key"), ["key"], places=True)
+    own = own.join(places.rename({"key": "home_key"}), on="home_key")
     others = locate(session, made.base, rows.filter(pl.col("home") != "corpus"))
     return pl.concat([own, others.select(own.columns)]).sort("file", "row")
 

@@ -8,27 +8,38 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from curate.dedup.options import FINDERS, OPTIONS, REASONS, CorpusOptions, MinhashOptions
+from curate.dedup.options import (
+    FINDERS,
+    NORMALIZED,
+    OPTIONS,
+    REASONS,
+    TEXT,
+    CorpusOptions,
+    ExactOptions,
+    MinhashOptions,
+    SemanticOptions,
+)  # fmt: skip
 from curate.engine.alike import Alike, Comparing
-from curate.engine.attribution import attribute
-from curate.engine.changes import note_changes
+from curate.engine.attribution import Attribution, grouped_by
+from curate.engine.changes import Changes
 from curate.engine.checks import Pinned, duplicate_checks, recall_check, table_checks
 from curate.engine.judge import reasons_of
-from curate.engine.keepers import keeper_rank
+from curate.engine.keepers import keeper_expression, keeper_rank
 from curate.engine.near import NearDuplicates
 from curate.engine.near_error import near_error
 from curate.engine.plan import PlannedStep, PlannedTable
 from curate.engine.session import Session, verdict_digest
 from curate.engine.stage import Options
-from curate.engine.standing import standing
+from curate.engine.standing import id_ranges, reaching, standing
 from curate.lake.runs import Head
+from curate.lake.state import PART_ROWS
 from schemas.report import NearError, TableReport
 from schemas.tables import TABLES
 
@@ -36,15 +47,18 @@ from schemas.tables import TABLES
 def make_deduplicated(session: Session, name: str) -> Head:
     """Drop what has a copy among what is kept; publish."""
     begun, base = time.perf_counter(), session.lake.head()
-    rows = standing(session, base, name)
+    table = session.plan.table(name)
+    rows, groups = _reaching(session, base, table)
     session.progress.start(name, len(rows))
+    ranks = _ranks(session, base, table, rows)
+    rows = rows.drop("place")  # long, and only ranks are made of it
     fingerprints: dict[str, str] = {}
-    verdicts, report = deduplicated_verdicts(session, base, name, rows, fingerprints)
-    attribute(report, session.plan, session.plan.table(name), rows, verdicts)
+    verdicts, report = deduplicated_verdicts(session, base, name, rows, fingerprints, ranks=ranks)
     stored = session.lake.state(session.name, f"verdicts/{name}", TABLES["verdicts/deduplicated"].schema)
     pin = base.pins.get(session.key(f"verdicts/{name}"))
-    note_changes(report, stored, pin, verdicts)
-    version, written = stored.replace_rows(verdicts, pin, "id")
+    attribution, changes = Attribution(session.plan, table), Changes(report, stored, pin)
+    version, written = stored.replace_parts(_told(verdicts, groups, attribution, changes), pin)
+    attribution.tell(report)
     report.bytes_written += written
     made = Pinned(stored, version)
     report.near_errors = _near_errors(Comparing(session, base, name, report, {}, dry=False), rows, verdicts)
@@ -66,6 +80,72 @@ def make_deduplicated(session: Session, name: str) -> Head:
     )
 
 
+def _reaching(session: Session, base: Head, table: PlannedTable) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Documents that reach the table, by id, with what is asked of them; and by what drop rates are told."""
+    named = _named(table)
+    told = {name for other in session.plan.tables for name, _ in other.measured}
+    languages = {name for name in told if _is_langid(session, name)}
+    if any(isinstance(step.options, SemanticOptions) for step in table.steps):
+        named |= languages | {"declared_language"}  # which ones the embedder does not know is told
+    steps = [name for name in told if name in named | languages]
+    rows, groups = [], []
+    for ids in id_ranges(reaching(session, base, table.name)):
+        part = standing(session, base, table.name, steps=steps, among=ids).sort("id")
+        rows.append(part.select([name for name in part.columns if name in named]))
+        groups.append(grouped_by(session.plan, part).cast(pl.Categorical))
+    return pl.concat(rows), pl.concat(groups)
+
+
+def _is_langid(session: Session, step: str) -> bool:
+    return any(
+        known.name == step and known.stage is not None and known.stage.name == "langid"
+        for table in session.plan.tables
+        for known in table.steps
+    )
+
+
+def _named(table: PlannedTable) -> set[str]:
+    """Columns that the steps of a table need of a document."""
+    named = {"id", "text_digest", "source", "place", "chars", "date", "home", "home_key"}
+    for step in table.steps:
+        assert isinstance(step.options, CorpusOptions)
+        options = step.options
+        by = options.by if isinstance(options, ExactOptions) and options.by not in (TEXT, NORMALIZED) else ""
+        keeper = keeper_expression(options.keeper)
+        for sql in filter(None, (options.within, by, keeper)):
+            named.update(pl.sql_expr(sql).meta.root_names())
+    newest = any(
+        isinstance(step.options, CorpusOptions) and step.options.keeper == "newest" for step in table.steps
+    )
+    return named if newest else named - {"date"}
+
+
+def _ranks(session: Session, base: Head, table: PlannedTable, rows: pl.DataFrame) -> list[np.ndarray]:
+    """Order of preference of each step over all rows."""
+    before = _kept_before(session, base, table)
+    sources = session.plan.recipe.sources
+    return [
+        keeper_rank(rows, step.options, sources, before)
+        for step in table.steps
+        if isinstance(step.options, CorpusOptions)
+    ]
+
+
+def _told(
+    verdicts: pl.DataFrame, groups: pl.DataFrame, attribution: Attribution, changes: Changes
+) -> Iterator[pl.DataFrame]:
+    """Verdicts in parts, each told to those who gather what the report says."""
+    for start in range(0, len(verdicts), PART_ROWS):
+        part = verdicts.slice(start, PART_ROWS)
+        attribution.add_groups(groups.slice(start, PART_ROWS), part)
+        first = part.item(0, "id") if start else ""
+        last = verdicts.item(start + PART_ROWS, "id") if start + PART_ROWS < len(verdicts) else "~"
+        changes.add(part, (pl.col("id") >= pl.lit(first)) & (pl.col("id") < pl.lit(last)))
+        yield part
+    if verdicts.is_empty():
+        changes.add(verdicts)
+
+
 def deduplicated_verdicts(
     session: Session,
     base: Head,
@@ -74,24 +154,24 @@ def deduplicated_verdicts(
     fingerprints: dict[str, str] | None = None,
     *,
     dry: bool = False,
+    ranks: list[np.ndarray] | None = None,
 ) -> tuple[pl.DataFrame, TableReport]:
     """Verdicts on the documents that reach the table, and the report so far.
 
-    `fingerprints` receives those of the content used. With `dry`, nothing is sketched or compared that
+    `fingerprints` receives those of the content used; `ranks` are given where `rows` have no place any more. With `dry`, nothing is sketched or compared that
     was not before: such documents are kept, and counted as measured in the report.
     """
     table, report, count = session.plan.table(name), TableReport(table=name), len(rows)
     made_from = {} if fingerprints is None else fingerprints
     comparing = Comparing(session, base, name, report, made_from, dry)
-    before = _kept_before(session, base, table)
+    ranks = _ranks(session, base, table, rows) if ranks is None else ranks
     told, dropped_by = Alike.copies(np.arange(count)), np.full(count, -1)
     for number, step in enumerate(table.steps):
         assert isinstance(step.options, CorpusOptions)
         began = time.perf_counter()
         alive = np.flatnonzero(dropped_by < 0)
-        reach = rows[alive]
-        rank = keeper_rank(reach, step.options, session.plan.recipe.sources, before)
-        alike = _finder(step.options)(comparing, step.options, reach, rank)
+        reach = rows if len(alive) == count else rows[alive]
+        alike = _finder(step.options)(comparing, step.options, reach, _places(ranks[number][alive]))
         gone = np.flatnonzero(alike.keeper != np.arange(len(alive)))
         told.keeper[alive[gone]] = alive[alike.keeper[gone]]
         for column in ("similarity", "estimate", "band"):
@@ -102,6 +182,13 @@ def deduplicated_verdicts(
     report.reasons = reasons_of(verdicts, table, {})
     report.rows, report.kept = count, int(verdicts.get_column("kept").sum())
     return verdicts, report
+
+
+def _places(ranks: np.ndarray) -> np.ndarray:
+    """Places 0 to n - 1 in the same order."""
+    places = np.empty(len(ranks), dtype=np.int64)
+    places[np.argsort(ranks)] = np.arange(len(ranks))
+    return places
 
 
 def _near_errors(comparing: Comparing, rows: pl.DataFrame, verdicts: pl.DataFrame) -> list[NearError]:

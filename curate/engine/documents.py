@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from curate.engine.attribution import drop_rates
-from curate.engine.changes import note_changes
+from curate.engine.attribution import Attribution
+from curate.engine.changes import Changes
 from curate.engine.checks import Pinned, records_check, schema_check, table_checks
 from curate.engine.fetch import Fetches, fetch_sources, note_loaded, standing_pages
-from curate.engine.judge import judge, reasons_of
+from curate.engine.judge import Judge
 from curate.engine.plan import PlannedTable
 from curate.engine.read import Reader, extract_options, read_loader
 from curate.engine.read_files import read_missing
-from curate.engine.session import Session, verdict_digest
-from curate.engine.standing import with_kept_columns
-from curate.lake.digest import content_digest, digest_json, digest_rows
+from curate.engine.session import Session
+from curate.engine.standing import id_ranges, with_kept_columns
+from curate.lake.content import Content
+from curate.lake.digest import ContentDigest, content_digest, digest_json, digest_rows
 from curate.lake.runs import Head
-from curate.lake.state import State
+from curate.lake.state import PART_ROWS, State
 from curate.sources.files import ONE_DOCUMENT
 from curate.sources.readers import kind_of, reader_fingerprint
 from schemas.report import Failure, Reason, TableReport
@@ -60,8 +62,33 @@ def make_documents(session: Session) -> Head:
     pages = standing_pages(fetches.scan(), session.plan.recipe.sources)
     read_missing(reader, pages)
     reader.finish()
-    verdicts = _verdicts(session, table, reader, pages, report)
-    return _publish(session, base, fetches, reader, pages, verdicts, report, begun)
+    rows = _with_ids(session, _records(session, reader, pages), reader)
+    faults = _faults(session, reader, rows)
+    report.failures = [
+        Failure(**row) for row in faults.select("id", "place", "reason", "message").head(20).to_dicts()
+    ]
+    state = session.lake.state(session.name, "verdicts/documents")
+    pin = base.pins.get(session.key("verdicts/documents"))
+    judging = _Judging(session, table, reader, report, Changes(report, state, pin), hashes=faults.is_empty())
+    version, written = state.replace_parts(judging.parts(rows, faults.select(state.schema.names)), pin)
+    del rows
+    judging.finish()
+    report.bytes_written += written
+    made = Pinned(state, version)
+    report.checks = [
+        *table_checks(session, base, report, {"verdicts/documents": made}),
+        records_check(session, pages, reader.records.scan(), made),
+    ]
+    report.seconds = time.perf_counter() - begun
+    return session.publish(
+        base,
+        "documents",
+        pins={"fetches": fetches.version, "verdicts/documents": version},
+        fingerprints={"documents": fingerprint},
+        digests={"documents": judging.digest.value},
+        reads=[],
+        report=report,
+    )
 
 
 def documents_fingerprint(table: PlannedTable) -> str:
@@ -69,37 +96,71 @@ def documents_fingerprint(table: PlannedTable) -> str:
     return digest_json(reader_fingerprint("html", extract_options(table)))
 
 
-def _verdicts(
-    session: Session, table: PlannedTable, reader: Reader, pages: pl.DataFrame, report: TableReport
-) -> pl.DataFrame:
-    rows = _with_ids(session, _records(session, reader, pages), reader)
-    faults = rows.filter(pl.col("key") == "")
-    judged = rows.filter(pl.col("key") != "")
-    judged, report.reasons = _judged(session, table, judged)
-    broken = faults.with_columns(
+class _Judging:
+    """Judges documents part by part, and gathers what the report tells of them."""
+
+    def __init__(
+        self,
+        session: Session,
+        table: PlannedTable,
+        reader: Reader,
+        report: TableReport,
+        changes: Changes,
+        *,
+        hashes: bool,
+    ) -> None:
+        self._session, self._table, self._content = session, table, reader.documents
+        self._report, self._changes = report, changes
+        self._judge, self._faults = Judge(table), Judge(PlannedTable("documents", "documents", ()))
+        self._attribution = Attribution(session.plan, PlannedTable("documents", "documents", ()))
+        self.digest = ContentDigest(("id", "key") if hashes else ("id",))  # a fault has no key
+
+    def parts(self, rows: pl.DataFrame, faults: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """Verdicts on all rows of `_with_ids`, in order of their ids; `faults` are those of what could not be read."""
+        readable = rows.select(pl.arg_where(pl.col("key") != "")).to_series()
+        for ids in id_ranges(len(rows)):
+            chosen = rows.select(pl.arg_where(ids)).to_series()
+            part = rows[chosen.filter(chosen.is_in(readable.implode()))]
+            yield self._verdicts(_with_content(self._session, part, self._content), faults.filter(ids), ids)
+
+    def _verdicts(self, rows: pl.DataFrame, faults: pl.DataFrame, ids: pl.Expr) -> pl.DataFrame:
+        judged = _judged(self._session, self._judge, rows).select(faults.columns)
+        self._faults.count(faults)
+        both = pl.concat([judged, faults]).sort("id")
+        about = both.select("id", "source").join(
+            rows.select("id", "declared_language"), on="id", how="left", maintain_order="left"
+        )
+        by = about.select(language="declared_language", source="source")
+        self._report.rows += len(both)
+        self._report.kept += int(both.get_column("kept").sum())
+        self._attribution.add_groups(by, both)
+        self._changes.add(both, ids)
+        self.digest.add(both.select("id", "key", "kept"))
+        return both
+
+    def finish(self) -> None:
+        """Fill in the report."""
+        self._report.reasons = self._judge.reasons + self._faults.reasons
+        told = TableReport(table="documents")
+        self._attribution.tell(told)
+        self._report.drop_rates = told.drop_rates
+
+
+def _faults(session: Session, reader: Reader, rows: pl.DataFrame) -> pl.DataFrame:
+    """Verdicts on what could not be read, with the reason; a strict run ends at the first in order of places."""
+    faults = _with_source_columns(session, _with_place(rows.filter(pl.col("key") == ""))).with_columns(
+        url=pl.when(pl.col("kind") == "site").then("path").otherwise(pl.lit("")),
         kept=pl.lit(False),
+        digest=pl.lit(""),
         step=pl.lit("extract"),
         failed=pl.concat_list(pl.format("extract.{}", "reason")),
         duplicate_of=pl.lit(""),
         similarity=pl.lit(0.0),
     )
-    columns = [field.name for field in session.lake.state(session.name, "verdicts/documents").schema]
-    for row in (
-        broken.sort("place").select("place", "reason", "message").head(1).to_dicts() if session.strict else []
-    ):
+    told = faults.sort("place").select("place", "reason", "message").head(1)
+    for row in told.to_dicts() if session.strict else []:
         reader.refuse(row["place"], [row])
-    verdicts = pl.concat([judged.select(columns), broken.select(columns)])
-    about = verdicts.select("id", "kept", "source").join(
-        rows.select("id", "declared_language"), on="id", how="left"
-    )
-    by = {"language": pl.col("declared_language"), "source": pl.col("source")}
-    report.drop_rates = drop_rates(about, about.get_column("kept"), by)
-    report.reasons += reasons_of(broken.select(columns), PlannedTable("documents", "documents", ()), {})
-    report.rows, report.kept = len(verdicts), int(verdicts.get_column("kept").sum())
-    report.failures = [
-        Failure(**row) for row in broken.select("id", "place", "reason", "message").head(20).to_dicts()
-    ]
-    return verdicts
+    return faults
 
 
 def _records(session: Session, reader: Reader, pages: pl.DataFrame) -> pl.DataFrame:
@@ -133,32 +194,48 @@ def _limited(rows: pl.DataFrame, limit: int) -> pl.DataFrame:
 
 
 def _with_ids(session: Session, rows: pl.DataFrame, reader: Reader) -> pl.DataFrame:
-    """Adds id, place, url, and the columns of the document; each id once, the first source wins."""
-    content = (
-        reader.documents.scan()
-        .select("key", pl.col("url").alias("own_url"), *_COLUMNS, *_extra(session))
-        .collect()
-    )
+    """Adds id, and what the place is made of; each id once, the first source wins."""
+    content = reader.documents.scan().select("key", "digest").collect()
     rows = rows.join(content, on="key", how="left", maintain_order="left")
-    rows = rows.with_columns(path="url", kind=_kinds(session, rows)).with_columns(
-        pl.col("digest").fill_null("")
+    del content
+    rows = rows.rename({"url": "path"}).with_columns(
+        pl.col("digest").fill_null(""), kind=_kinds(session, rows)
     )
-    site, many = pl.col("kind") == "site", pl.col("kind") == "many"
-    rows = rows.with_columns(
-        place=pl.when(many).then(pl.format("{}#{}", "path", pl.col("ordinal") + 1)).otherwise("path"),
-        url=pl.when(site).then("path").otherwise(pl.col("own_url").fill_null("")),
-        _equal=pl.when(many).then(_equal_before(rows)).otherwise(0),
-    )
-    identity = rows.select(
-        "kind",
-        source=pl.when(site).then(pl.lit("")).otherwise("source"),
-        what=pl.when(many & (pl.col("key") != "")).then("digest").otherwise("place"),
-        equal="_equal",
-    )
-    rows = rows.drop("own_url", "path", "kind", "_equal").with_columns(id=digest_rows(identity.get_columns()))
+    equal, parts = _equal_before(rows), []
+    for start in range(0, max(len(rows), 1), PART_ROWS):
+        part = _with_place(rows.slice(start, PART_ROWS)).with_columns(
+            _equal=pl.Series(equal[start : start + PART_ROWS])
+        )
+        site, many = pl.col("kind") == "site", pl.col("kind") == "many"
+        identity = part.select(
+            "kind",
+            source=pl.when(site).then(pl.lit("")).otherwise("source"),
+            what=pl.when(many & (pl.col("key") != "")).then("digest").otherwise("place"),
+            equal=pl.when(many).then("_equal").otherwise(0),
+        )
+        parts.append(digest_rows(identity.get_columns()).alias("id"))
+    rows = rows.drop("digest").with_columns(pl.concat(parts).cast(pl.String))
     if rows.get_column("id").n_unique() < len(rows):
         rows = rows.unique("id", keep="first", maintain_order=True)
-    return _with_source_columns(session, rows)
+    return rows
+
+
+def _with_place(rows: pl.DataFrame) -> pl.DataFrame:
+    """Adds place: the path, with the number of the record where a file has many."""
+    numbered = pl.format("{}#{}", "path", pl.col("ordinal") + 1)
+    return rows.with_columns(place=pl.when(pl.col("kind") == "many").then(numbered).otherwise("path"))
+
+
+def _with_content(session: Session, rows: pl.DataFrame, documents: Content) -> pl.DataFrame:
+    """Rows with the columns of the document, and where it lies."""
+    columns = ["key", pl.col("url").alias("own_url"), *_COLUMNS, *_extra(session)]
+    content = documents.find(rows.get_column("key"), ["key", "url", *_COLUMNS, *_extra(session)]).select(
+        columns
+    )
+    rows = _with_place(rows).join(content, on="key", how="left", maintain_order="left")
+    site = pl.col("kind") == "site"
+    rows = rows.with_columns(url=pl.when(site).then("path").otherwise(pl.col("own_url").fill_null("")))
+    return _with_source_columns(session, rows.drop("own_url", "path", "kind"))
 
 
 def _equal_before(rows: pl.DataFrame) -> pl.Series:
@@ -199,12 +276,11 @@ def _with_source_columns(session: Session, rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _judged(session: Session, table: PlannedTable, rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Reason]]:
+def _judged(session: Session, judging: Judge, rows: pl.DataFrame) -> pl.DataFrame:
     """Verdicts on documents that could be read; rows hold all that rules may name."""
     typed = with_kept_columns(rows.lazy(), session.plan).collect()
-    verdicts, reasons = judge(typed, table)
     places = rows.select("digest", "source", "place", "url", "license", "access")
-    return verdicts.hstack(places), reasons
+    return judging.verdicts(typed).hstack(places)
 
 
 def judge_documents(
@@ -216,37 +292,7 @@ def judge_documents(
     rows = verdicts.filter(pl.col("key") != "").join(
         content.scan().select("key", *columns).collect(), on="key"
     )
-    judged, reasons = _judged(session, table, rows)
-    return pl.concat([judged.select(verdicts.columns), verdicts.filter(pl.col("key") == "")]), reasons
-
-
-def _publish(
-    session: Session,
-    base: Head,
-    fetches: Fetches,
-    reader: Reader,
-    pages: pl.DataFrame,
-    verdicts: pl.DataFrame,
-    report: TableReport,
-    begun: float,
-) -> Head:
-    state = session.lake.state(session.name, "verdicts/documents")
-    pin = base.pins.get(session.key("verdicts/documents"))
-    note_changes(report, state, pin, verdicts)
-    version, written = state.replace_rows(verdicts, pin, "id")
-    report.bytes_written += written
-    made = Pinned(state, version)
-    report.checks = [
-        *table_checks(session, base, report, {"verdicts/documents": made}),
-        records_check(session, pages, reader.records.scan(), made),
-    ]
-    report.seconds = time.perf_counter() - begun
-    return session.publish(
-        base,
-        "documents",
-        pins={"fetches": fetches.version, "verdicts/documents": version},
-        fingerprints={"documents": documents_fingerprint(session.plan.tables[0])},
-        digests={"documents": verdict_digest(verdicts)},
-        reads=[],
-        report=report,
-    )
+    judging = Judge(table)
+    judged = _judged(session, judging, rows)
+    faults = verdicts.filter(pl.col("key") == "")
+    return pl.concat([judged.select(verdicts.columns), faults]), judging.reasons

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 
@@ -11,23 +14,42 @@ from schemas.report import Histogram, Limit
 BINS = 40
 
 
-def histograms(judged: pl.DataFrame, table: PlannedTable, verdicts: pl.DataFrame) -> list[Histogram]:
-    """One histogram for every measurement that a rule of the table limits; `verdicts` are in the order of `judged`."""
-    found = []
-    for step in table.steps:
-        if step.stage is None or step.name not in judged.columns:
-            continue
-        for measure, limits in _limits(step).items():
-            names = [f"{step.name}.{limit.reason}" for limit in limits]
+class Histograms:
+    """One histogram for every measurement that a rule of the table limits; values wait in files until all are known."""
+
+    def __init__(self, table: PlannedTable, folder: Path) -> None:
+        self._folder = folder / f"histograms-{table.name}"
+        self._limits = {
+            (step.name, measure): limits
+            for step in table.steps
+            if step.stage is not None
+            for measure, limits in _limits(step).items()
+        }
+
+    def add(self, judged: pl.DataFrame, verdicts: pl.DataFrame) -> None:
+        """Measurements of some documents; `verdicts` are in their order."""
+        self._folder.mkdir(exist_ok=True)
+        for number, ((step, measure), limits) in enumerate(self._limits.items()):
+            names = [f"{step}.{limit.reason}" for limit in limits]
             failed = pl.any_horizontal(pl.col("failed").list.contains(name) for name in names)
-            frame = verdicts.select(failed=failed, value=judged.get_column(step.name).struct.field(measure))
+            frame = verdicts.select(failed=failed, value=judged.get_column(step).struct.field(measure))
             frame = frame.drop_nulls("value")
-            if len(frame):
-                values = frame.get_column("value").to_numpy().astype(np.float64)
-                found.append(
-                    _histogram(step.name, measure, values, frame.get_column("failed").to_numpy(), limits)
-                )
-    return found
+            for column, kind in (("value", np.float64), ("failed", np.bool_)):
+                with (self._folder / f"{number}-{column}").open("ab") as file:
+                    file.write(frame.get_column(column).to_numpy().astype(kind).tobytes())
+
+    def made(self) -> list[Histogram]:
+        """The histograms of what was added, in the order of the table's steps."""
+        found = []
+        for number, ((step, measure), limits) in enumerate(
+            self._limits.items() if self._folder.exists() else ()
+        ):
+            values = np.fromfile(self._folder / f"{number}-value", np.float64)
+            failed = np.fromfile(self._folder / f"{number}-failed", np.bool_)
+            if len(values):
+                found.append(_histogram(step, measure, values, failed, limits))
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return found
 
 
 def _limits(step: PlannedStep) -> dict[str, list[Limit]]:

@@ -11,6 +11,7 @@ from curate.engine.plan import PlannedTable
 from schemas.report import Reason
 
 _AT_ONCE = 50_000  # documents: a name for each rule is made on the way
+_COLUMNS = ["id", "key", "kept", "step", "reason", "failed", "message", "duplicate_of", "similarity"]
 _PLAIN = {"message": pl.lit(""), "duplicate_of": pl.lit(""), "similarity": pl.lit(0.0)}
 
 
@@ -22,22 +23,43 @@ def judge(
     `frame` has id, key, the columns that rules name and a struct per step (NULL for documents that broke
     a stage, which `errors` names: key, step, message).
     """
-    unjudged: Counter[str] = Counter()
-    parts = [_failed(part, table, unjudged) for part in frame.iter_slices(_AT_ONCE)] or [
-        _failed(frame, table, unjudged)
-    ]
-    verdicts = _with_errors(pl.concat(parts), errors)
-    first = pl.col("failed").list.first().fill_null("")
-    verdicts = verdicts.with_columns(
-        kept=pl.col("failed").list.len() == 0,
-        step=first.str.split(".").list.first().fill_null(""),
-        reason=first.str.replace(r"^[^.]*\.", ""),
-    )
-    for name, default in _PLAIN.items():
-        if name not in verdicts.columns:
-            verdicts = verdicts.with_columns(default.alias(name))
-    columns = ["id", "key", "kept", "step", "reason", "failed", "message", "duplicate_of", "similarity"]
-    return verdicts.select(columns), reasons_of(verdicts, table, unjudged)
+    whole = Judge(table, errors)
+    parts = [whole.verdicts(part) for part in frame.iter_slices(_AT_ONCE)] or [whole.verdicts(frame)]
+    return pl.concat(parts), whole.reasons
+
+
+class Judge:
+    """Judges the documents of a table, some at a time, and counts what each rule did."""
+
+    def __init__(self, table: PlannedTable, errors: pl.DataFrame | None = None) -> None:
+        self._table, self._errors = table, errors
+        self._unjudged: Counter[str] = Counter()
+        self._counts = _no_counts()
+
+    def verdicts(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Verdicts on some documents, in their order."""
+        verdicts = _with_errors(_failed(frame, self._table, self._unjudged), self._errors)
+        first = pl.col("failed").list.first().fill_null("")
+        verdicts = verdicts.with_columns(
+            kept=pl.col("failed").list.len() == 0,
+            step=first.str.split(".").list.first().fill_null(""),
+            reason=first.str.replace(r"^[^.]*\.", ""),
+        )
+        for name, default in _PLAIN.items():
+            if name not in verdicts.columns:
+                verdicts = verdicts.with_columns(default.alias(name))
+        verdicts = verdicts.select(_COLUMNS)
+        self.count(verdicts)
+        return verdicts
+
+    def count(self, verdicts: pl.DataFrame) -> None:
+        """Count verdicts that were made elsewhere."""
+        self._counts = _sums([self._counts, _counts(verdicts)])
+
+    @property
+    def reasons(self) -> list[Reason]:
+        """What each rule did to the documents so far."""
+        return _reasons(self._counts, self._table, self._unjudged)
 
 
 def _failed(frame: pl.DataFrame, table: PlannedTable, unjudged: Counter[str]) -> pl.DataFrame:
@@ -93,14 +115,31 @@ def _with_errors(verdicts: pl.DataFrame, errors: pl.DataFrame | None) -> pl.Data
 
 def reasons_of(verdicts: pl.DataFrame, table: PlannedTable, unjudged: Mapping[str, int]) -> list[Reason]:
     """What each rule did, in the order of the recipe, then errors."""
+    parts = [_counts(part) for part in verdicts.iter_slices(_AT_ONCE)]
+    return _reasons(_sums([_no_counts(), *parts]), table, unjudged)
+
+
+def _counts(verdicts: pl.DataFrame) -> pl.DataFrame:
+    """For each rule that failed: the documents that it dropped, that failed it, and that failed it alone."""
     only = pl.col("failed").list.len() == 1
-    counted = (
+    return (
         verdicts.select("failed", first=pl.col("failed").list.first(), only=only)
         .filter(pl.col("failed").list.len() > 0)
         .explode("failed")
         .group_by("failed")
         .agg(dropped=(pl.col("first") == pl.col("failed")).sum(), total=pl.len(), alone=pl.col("only").sum())
     )
+
+
+def _no_counts() -> pl.DataFrame:
+    return _counts(pl.DataFrame(schema={"failed": pl.List(pl.String)}))
+
+
+def _sums(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(parts).group_by("failed").sum()
+
+
+def _reasons(counted: pl.DataFrame, table: PlannedTable, unjudged: Mapping[str, int]) -> list[Reason]:
     counts = {row["failed"]: row for row in counted.to_dicts()}
     rules = {f"{step.name}.{reason}": rule.sql for step in table.steps for reason, rule in step.rules.items()}
     names = [*rules, *sorted(set(counts) - set(rules))]

@@ -54,6 +54,11 @@ def check_corpus_options(
             ) from None
 
 
+def keeper_expression(keeper: str) -> str:
+    """The expression of a keeper that is one; "" for those with a name."""
+    return "" if keeper in NAMED_KEEPERS else _split(keeper)[0]
+
+
 def keeper_rank(
     rows: pl.DataFrame,
     options: CorpusOptions,

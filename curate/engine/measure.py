@@ -3,77 +3,92 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from curate.engine.attribution import attribute
-from curate.engine.changes import note_changes
+from curate.engine.attribution import Attribution
+from curate.engine.changes import Changes
 from curate.engine.checks import Pinned, table_checks
-from curate.engine.histogram import histograms
-from curate.engine.judge import judge
+from curate.engine.histogram import Histograms
+from curate.engine.judge import Judge
 from curate.engine.passages import with_passages
-from curate.engine.plan import PlannedTable
-from curate.engine.session import Session, verdict_digest
+from curate.engine.plan import PASSAGES, PlannedTable
+from curate.engine.session import Session
 from curate.engine.shard import plan_shards, step_tasks, write_plan
-from curate.engine.standing import locate, standing
-from curate.lake.content import Content, new_file
-from curate.lake.digest import digest_rows
+from curate.engine.standing import document_parts, id_ranges, locate, reaching, standing
+from curate.lake.content import Appender, Content, new_file
+from curate.lake.digest import ContentDigest, digest_rows
+from curate.lake.keyset import KeySet
 from curate.lake.runs import Head
+from curate.lake.state import PART_ROWS
 from schemas.errors import StageError
 from schemas.report import Failure, TableReport
 from schemas.tables import TABLES
 
 ERRORS = {"key": pl.String, "step": pl.String, "message": pl.String}
 _FAILURES_SHOWN = 20
+Rows = Callable[
+    [pl.Expr], pl.DataFrame
+]  # the documents that reach a table and meet a condition: see `standing`
 
 
 @dataclass
 class MeasuredTable:
-    """A table that was measured and judged, not yet published."""
+    """A table that was measured and judged, its verdicts written and not yet published."""
 
     base: Head
     table: PlannedTable
-    rows: pl.DataFrame  # all that reached it, with key and one struct per step
-    verdicts: pl.DataFrame
+    rows: Rows
+    verdicts: Pinned
+    digest: str  # of the verdicts
     content: Content
     report: TableReport
     begun: float
 
-    @property
-    def kept(self) -> pl.DataFrame:
-        """The rows that are kept."""
-        return self.rows.filter(self.verdicts.get_column("kept"))
+    def kept(self, session: Session) -> Iterator[pl.DataFrame]:
+        """The rows that are kept, with key and one struct per step; those whose texts lie together come together."""
+        for part in document_parts(session, self.base):
+            rows = self.rows(part)
+            ids = rows.get_column("id").implode()
+            kept = (
+                self.verdicts.scan().filter(pl.col("kept") & pl.col("id").is_in(ids)).select("id").collect()
+            )
+            yield _measured(
+                rows.join(kept, on="id", how="semi", maintain_order="left"), self.table, self.content
+            )
 
 
 def make_measured(session: Session, name: str) -> Head:
     """Measure, judge and publish one table of steps that look at one document at a time."""
-    made = measure_table(session, name)
-    made.rows = made.rows.clear()  # not to be held while verdicts are written
-    return publish_measured(session, made, {}, {})
+    return publish_measured(session, measure_table(session, name), {}, {})
 
 
 def measure_table(session: Session, name: str) -> MeasuredTable:
-    """Measure what was never measured, and judge everything that reaches the table."""
+    """Measure what was never measured, and judge everything that reaches the table, a part after the other."""
     begun, base = time.perf_counter(), session.lake.head()
     table, report = session.plan.table(name), TableReport(table=name)
-    steps = session.plan.steps_asked_by(table)
-    rows = with_passages(session, base, table, standing(session, base, name, steps=steps))
-    rows = with_keys(rows, table)
+    count = reaching(session, base, name)
+    rows = _rows_of(session, base, table, count)
     content = session.lake.content(name, table.fingerprint, table.schema)
-    errors = measure_missing(session, base, table, rows, content, report)
-    measured = content.scan().select("key", "digest_out", *[step for step, _ in table.measured])
-    judged = rows.lazy().join(measured, on="key", how="left", maintain_order="left").collect()
-    del rows
-    verdicts, report.reasons = judge(judged, table, errors)
-    report.rows, report.kept = len(verdicts), int(verdicts.get_column("kept").sum())
-    report.histograms = histograms(judged, table, verdicts)
-    report.languages = _languages(judged)
-    report.failures = _failures(verdicts, judged)
-    attribute(report, session.plan, table, judged, verdicts)
-    return MeasuredTable(base, table, judged, verdicts, content, report, begun)
+    errors = measure_missing(session, base, table, rows, count, content, report)
+    # Of a table called deduplicated, too, whose steps that compare documents are switched off.
+    state = session.lake.state(session.name, f"verdicts/{name}", TABLES["verdicts"].schema)
+    pin = base.pins.get(session.key(f"verdicts/{name}"))
+    judging = _Judging(session, table, errors, report, Changes(report, state, pin))
+    parts = (
+        judging.verdicts(_measured(rows(ids).sort("id"), table, content), ids) for ids in id_ranges(count)
+    )
+    version, written = state.replace_parts(parts, pin)
+    report.bytes_written += written
+    judging.finish()
+    return MeasuredTable(
+        base, table, rows, Pinned(state, version), judging.digest.value, content, report, begun
+    )
 
 
 def publish_measured(
@@ -81,13 +96,7 @@ def publish_measured(
 ) -> Head:
     """Check and publish the verdicts of a measured table, and the state tables that were made of it."""
     name = made.table.name
-    # Of a table called deduplicated, too, whose steps that compare documents are switched off.
-    state = session.lake.state(session.name, f"verdicts/{name}", TABLES["verdicts"].schema)
-    pin = made.base.pins.get(session.key(f"verdicts/{name}"))
-    note_changes(made.report, state, pin, made.verdicts)
-    version, written = state.replace_rows(made.verdicts, pin, "id")
-    made.report.bytes_written += written
-    pinned = {f"verdicts/{name}": Pinned(state, version), **more}
+    pinned = {f"verdicts/{name}": made.verdicts, **more}
     made.report.checks = [*table_checks(session, made.base, made.report, pinned), *made.report.checks]
     made.report.seconds = time.perf_counter() - made.begun
     return session.publish(
@@ -95,10 +104,67 @@ def publish_measured(
         name,
         pins={key: table.version for key, table in pinned.items()},
         fingerprints={name: made.table.fingerprint},
-        digests={name: verdict_digest(made.verdicts), **digests},
+        digests={name: made.digest, **digests},
         reads=[f"verdicts/{before.name}" for before in session.plan.before(name)],
         report=made.report,
     )
+
+
+class _Judging:
+    """Judges a table part by part, and gathers what the report tells of it."""
+
+    def __init__(
+        self,
+        session: Session,
+        table: PlannedTable,
+        errors: pl.DataFrame,
+        report: TableReport,
+        changes: Changes,
+    ) -> None:
+        self._report, self._changes = report, changes
+        self._judge = Judge(table, errors)
+        self._histograms = Histograms(table, session.work)
+        self._attribution = Attribution(session.plan, table)
+        self._languages: Counter[str] = Counter()
+        self.digest = ContentDigest(("id", "key"))
+
+    def verdicts(self, judged: pl.DataFrame, ids: pl.Expr) -> pl.DataFrame:
+        """Verdicts on the documents with certain ids."""
+        verdicts, report = self._judge.verdicts(judged), self._report
+        report.rows += len(verdicts)
+        report.kept += int(verdicts.get_column("kept").sum())
+        report.failures += _failures(verdicts, judged)[: _FAILURES_SHOWN - len(report.failures)]
+        self._histograms.add(judged, verdicts)
+        self._attribution.add(judged, verdicts)
+        self._languages.update(_languages(judged))
+        self._changes.add(verdicts, ids)
+        self.digest.add(verdicts.select("id", "key", "kept"))
+        return verdicts
+
+    def finish(self) -> None:
+        """Fill in the report."""
+        self._report.reasons = self._judge.reasons
+        self._report.histograms = self._histograms.made()
+        self._report.languages = dict(self._languages.most_common())
+        self._attribution.tell(self._report)
+
+
+def _rows_of(session: Session, base: Head, table: PlannedTable, count: int) -> Rows:
+    """How the documents that reach a table and meet a condition are found, with their keys.
+
+    Few are found once and held, and so are those whose passages are compared with all others'.
+    """
+    steps = session.plan.steps_asked_by(table)
+    if PASSAGES in table.reads or count <= PART_ROWS:
+        whole = with_passages(session, base, table, standing(session, base, table.name, steps=steps))
+        return with_keys(whole, table).filter
+    return lambda among: with_keys(standing(session, base, table.name, steps=steps, among=among), table)
+
+
+def _measured(rows: pl.DataFrame, table: PlannedTable, content: Content) -> pl.DataFrame:
+    """Rows with their measurements."""
+    found = content.find(rows.get_column("key"), ["key", "digest_out", *(step for step, _ in table.measured)])
+    return rows.join(found, on="key", how="left", maintain_order="left")
 
 
 def with_keys(rows: pl.DataFrame, table: PlannedTable) -> pl.DataFrame:
@@ -122,26 +188,16 @@ def measure_missing(
     session: Session,
     head: Head,
     table: PlannedTable,
-    rows: pl.DataFrame,
+    rows: Rows,
+    count: int,
     content: Content,
     report: TableReport,
 ) -> pl.DataFrame:
     """Run the steps over texts whose key is not in the content; returns errors (key, step, message)."""
     appender = content.append()
-    flat = [name for name in table.reads if len(_path(name)) == 1]
-    nested = [_path(name)[0] for name in table.reads if len(_path(name)) > 1]
-    needed = dict.fromkeys(["key", "home", "home_key", "chars", *flat, *nested])
-    unknown = rows.select(*needed).join(
-        appender.known.to_frame("key"), on="key", how="anti", maintain_order="left"
-    )
-    missing = unknown.unique("key", keep="first", maintain_order=True)
-    report.measured = len(missing)
-    report.reused = len(rows) - len(unknown)  # a text that stands twice and is new was not there before
-    session.progress.start(table.name, len(rows))
-    session.progress.advance(table.name, len(rows) - len(missing))
-    tasks = shard_tasks(session, head, table, missing, content)
-    total = len(missing)
-    del unknown, missing  # the plan file has them
+    session.progress.start(table.name, count)
+    tasks = list(_tasks_of_missing(session, head, table, rows, appender, report))
+    session.progress.advance(table.name, count - report.measured)
     errors: list[list[str]] = []
     done = 0
     for result in session.workers.map("curate.engine.shard:measure_shard", tasks):
@@ -149,7 +205,7 @@ def measure_missing(
             appender.add(Path(result["file"]))
         errors += result["errors"]
         done += result["done"]
-        refuse_many_errors(table.name, errors, done, total)
+        refuse_many_errors(table.name, errors, done, report.measured)
         for step, seconds in result["seconds"].items():
             report.step_seconds[step] = report.step_seconds.get(step, 0.0) + seconds
         session.progress.advance(table.name, result["done"])
@@ -158,8 +214,30 @@ def measure_missing(
     return pl.DataFrame(errors, schema=ERRORS, orient="row")
 
 
+def _tasks_of_missing(
+    session: Session, head: Head, table: PlannedTable, rows: Rows, appender: Appender, report: TableReport
+) -> Iterator[dict[str, Any]]:
+    """The shards of all texts that are not measured yet; counts them in the report."""
+    flat = [name for name in table.reads if len(_path(name)) == 1]
+    nested = [_path(name)[0] for name in table.reads if len(_path(name)) > 1]
+    needed = dict.fromkeys(["key", "home", "home_key", "chars", *flat, *nested])
+    planned = KeySet()
+    for number, part in enumerate(document_parts(session, head)):
+        reached = rows(part).select(*needed)
+        unknown = reached.filter(~appender.has(reached.get_column("key")))
+        missing = unknown.unique("key", keep="first", maintain_order=True)
+        missing = missing.filter(~pl.Series(planned.has(missing.get_column("key")), dtype=pl.Boolean))
+        planned.add(missing.get_column("key"))
+        report.measured += len(missing)
+        report.reused += len(reached) - len(
+            unknown
+        )  # a text that stands twice and is new was not there before
+        plan = session.work / f"{table.name}-{session.run}-{number}.parquet"
+        yield from shard_tasks(session, head, table, missing, appender.content, plan)
+
+
 def shard_tasks(
-    session: Session, head: Head, table: PlannedTable, missing: pl.DataFrame, content: Content
+    session: Session, head: Head, table: PlannedTable, missing: pl.DataFrame, content: Content, plan: Path
 ) -> list[dict[str, Any]]:
     """The shards of a table as tasks; their rows (key, home, home_key, chars, what is read) lie in one plan file."""
     if missing.is_empty():
@@ -171,7 +249,6 @@ def shard_tasks(
     ]
     flat = [name for name, path in reads.items() if len(path) == 1]
     planned = located.select("key", "file", "row", "chars", *flat, *nested)
-    plan = session.work / f"{table.name}-{session.run}.parquet"
     write_plan(planned.drop("chars"), plan)
     common = {"plan": str(plan), "steps": step_tasks(table.steps), "reads": list(reads)}
     return [

@@ -329,7 +329,7 @@ def _rule(sql: str, schema: dict[str, pl.DataType], where: str) -> Rule:
 
 def polars_type(kind: pa.DataType) -> pl.DataType:
     """The Polars type of an Arrow type."""
-    return pl.DataFrame(pa.table({"x": pa.array([], kind)})).schema["x"]
+    return pl.DataFrame(pa.table({"x": pa.nulls(0, kind)})).schema["x"]
 
 
 def _step_fingerprint(step: PlannedStep) -> dict[str, Any]:

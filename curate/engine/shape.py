@@ -25,8 +25,10 @@ from curate.engine.inputs import Inputs
 from curate.engine.redact import Redact, redact_batch, redact_dicts
 from curate.engine.session import Session
 from curate.engine.shard import take_rows
+from curate.engine.standing import id_ranges
 from curate.engine.typed import Types
 from curate.lake.runs import Head
+from curate.lake.state import PART_ROWS
 from curate.sources.readers import kind_of
 from curate.sources.record import Ordinals, Slice
 from curate.sources.rows import KINDS, Rows, form_of, rows_at
@@ -44,6 +46,19 @@ def in_input_order(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.sort(
         pl.col("place").str.replace(_NUMBER, ""), pl.col("place").str.extract(_NUMBER).cast(pl.Int64)
     )
+
+
+def in_parts(rows: pl.LazyFrame) -> Iterator[pl.Series]:
+    """Ids of rows with a `place` in that order, some at a time; no more is held of them than is sorted by."""
+    number = pl.col("place").str.extract(_NUMBER).cast(pl.Int64)
+    path = pl.col("place").str.replace(_NUMBER, "").cast(pl.Categorical)
+    parts = [
+        rows.filter(ids).select("id", path=path, number=number).collect()
+        for ids in id_ranges(rows.select(pl.len()).collect().item())
+    ]
+    ids = pl.concat(parts).sort("path", "number").get_column("id")
+    for start in range(0, len(ids), PART_ROWS):
+        yield ids.slice(start, PART_ROWS)
 
 
 class Shape:
@@ -69,17 +84,37 @@ class Shape:
             return pl.DataFrame()
         folder = session.lake.root / session.name / "corpus"
         paths = [str(folder / file) for file in files]
-        rows = pl.scan_parquet(paths, glob=False, include_file_paths="file").select("id", "file", *self._add)
-        rows = rows.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64).over("file"))
+        corpus = pl.concat(
+            pl.scan_parquet(path, glob=False, include_file_paths="file", row_index_name="row").select(
+                "id", "file", "row", *self._add
+            )
+            for path in paths
+        )
         # The place that the corpus has may be redacted.
         places = session.lake.read(session.name, "verdicts/documents", head).select("id", "place")
-        found = in_input_order(rows.join(places, on="id").drop("id").collect()).with_columns(
-            path=pl.col("place").str.replace(_NUMBER, ""),
-            ordinal=pl.col("place").str.extract(_NUMBER).cast(pl.Int64) - 1,
+        number = pl.col("place").str.extract(_NUMBER).cast(pl.Int64)
+        parts = [
+            corpus.filter(ids)
+            .join(places.filter(ids), on="id")
+            .select(
+                pl.col("row").cast(pl.Int64),
+                pl.col("file").cast(pl.Categorical),
+                *self._add,
+                path=pl.col("place").str.replace(_NUMBER, "").cast(pl.Categorical),
+                ordinal=number - 1,
+            )
+            .collect()
+            for ids in id_ranges(places.select(pl.len()).collect().item())
+        ]
+        found = pl.concat(parts).sort("path", "ordinal")
+        known = found.get_column("path").unique().cast(pl.String)
+        with_columns = [path for path in known if kind_of(Path(path)) in KINDS]
+        run = (
+            pl.when(pl.col("path").is_in(with_columns))
+            .then("path")
+            .otherwise(pl.lit("").cast(pl.Categorical))
         )
-        with_columns = [path for path in found.get_column("path").unique() if kind_of(Path(path)) in KINDS]
-        run = pl.when(pl.col("path").is_in(with_columns)).then("path").otherwise(pl.lit(""))
-        return found.drop("place").with_columns(run=run).with_columns(at=pl.col("run").rle_id())
+        return found.with_columns(run=run).with_columns(at=pl.col("run").rle_id())
 
     def _runs(self) -> Iterator[tuple[str, pl.DataFrame]]:
         for _, group in self._rows.group_by("at", maintain_order=True) if len(self._rows) else ():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -11,6 +13,7 @@ import polars as pl
 from curate.engine.plan import Plan, PlannedTable
 from curate.engine.session import Session
 from curate.lake.runs import Head
+from curate.lake.state import PART_ROWS
 
 _CONTENT = ("title", "author", "date", "declared_language", "chars")
 _PLACE = ("id", "digest", "source", "place", "url", "license", "access")
@@ -22,25 +25,60 @@ def standing(
     table: str,
     judged: Mapping[str, pl.DataFrame] | None = None,
     steps: Collection[str] | None = None,
+    among: pl.Expr | None = None,
 ) -> pl.DataFrame:
     """Documents that reach `table`, as the tables before it are pinned in `head`.
 
     `judged` holds verdicts of tables that stand in for the pinned ones (a preview's); `steps` names the earlier
-    steps whose measurements are wanted (all if it is None).
+    steps whose measurements are wanted (all if it is None); `among` is a condition on id and document_key that a part
+    of the documents meet, and what is held is that part.
 
     Columns: those of the document and the user's own; one struct per earlier step; document_key; and of
     the current text its digest (text_digest) and where it lies (home: table, home_key: row).
     """
     read = Verdicts(session, head, judged or {})
-    frame = standing_documents(session, head, read("documents"))
+    frame = standing_documents(session, head, read("documents"), among)
     for earlier in session.plan.before(table)[1:]:
         verdicts = read(earlier.name)
+        if among is not None:  # the ids of the part are known by now
+            frame = frame.collect().lazy()
+            verdicts = _of(verdicts, frame)
         if earlier.kind == "deduplicated":
             frame = frame.join(verdicts.select("id"), on="id", how="semi")
         else:
             names = [name for name, _ in earlier.measured if steps is None or name in steps]
-            frame = _after_measured(session, head, earlier, names, frame, verdicts)
+            frame = _after_measured(session, head, earlier, names, frame, verdicts, whole=among is None)
     return frame.collect()
+
+
+def _of(verdicts: pl.LazyFrame, frame: pl.LazyFrame) -> pl.LazyFrame:
+    ids = frame.select("id").collect().get_column("id")
+    within = pl.col("id").is_between(pl.lit(ids.min()), pl.lit(ids.max()))  # by which row groups are left out
+    return verdicts.filter(within & pl.col("id").is_in(ids.implode()))
+
+
+def id_ranges(rows: int) -> list[pl.Expr]:
+    """Conditions on ids, in their order, each for about `PART_ROWS` of so many documents; ids are hashes."""
+    count = max(1, math.ceil(rows / PART_ROWS))
+    borders = [pl.lit(f"{(number << 32) // count:08x}") for number in range(1, count)]
+    if not borders:
+        return [pl.col("id").is_not_null()]
+    between = [(pl.col("id") >= low) & (pl.col("id") < high) for low, high in itertools.pairwise(borders)]
+    return [pl.col("id") < borders[0], *between, pl.col("id") >= borders[-1]]
+
+
+def document_parts(session: Session, head: Head) -> Iterator[pl.Expr]:
+    """Conditions on document_key, each for some files of documents: texts that lie together are read together."""
+    content = session.lake.content("documents", session.fingerprint(session.plan.tables[0], head))
+    for files in content.groups(PART_ROWS):
+        keys = pl.scan_parquet(files, glob=False).select("key").collect().get_column("key")
+        yield pl.col("document_key").is_in(keys.implode())
+
+
+def reaching(session: Session, head: Head, table: str) -> int:
+    """How many documents reach a table."""
+    before = session.plan.before(table)[-1].name
+    return int(Verdicts(session, head, {})(before).select(pl.len()).collect().item())
 
 
 @dataclass(frozen=True)
@@ -58,14 +96,20 @@ class Verdicts:
         return self.session.lake.read(self.session.name, f"verdicts/{table}", self.head).filter("kept")
 
 
-def standing_documents(session: Session, head: Head, verdicts: pl.LazyFrame) -> pl.LazyFrame:
+def standing_documents(
+    session: Session, head: Head, verdicts: pl.LazyFrame, among: pl.Expr | None = None
+) -> pl.LazyFrame:
     """Kept documents with their metadata."""
     plan = session.plan
-    content = session.lake.content("documents", session.fingerprint(plan.tables[0], head)).scan()
-    extra = ["extra"] if plan.keep else []
-    frame = verdicts.select(*_PLACE, pl.col("key").alias("document_key")).join(
-        content.select("key", *_CONTENT, *extra), left_on="document_key", right_on="key"
-    )
+    content = session.lake.content("documents", session.fingerprint(plan.tables[0], head))
+    columns = ["key", *_CONTENT, *(["extra"] if plan.keep else [])]
+    places = verdicts.select(*_PLACE, pl.col("key").alias("document_key"))
+    if among is None:
+        found = content.scan().select(columns)
+    else:
+        part = places.filter(among).collect()
+        places, found = part.lazy(), content.find(part.get_column("document_key"), columns).lazy()
+    frame = places.join(found, left_on="document_key", right_on="key", maintain_order="left")
     return with_kept_columns(frame, plan).with_columns(
         text_digest=pl.col("digest"), home=pl.lit("documents"), home_key=pl.col("document_key")
     )
@@ -102,11 +146,18 @@ def _after_measured(
     names: list[str],
     frame: pl.LazyFrame,
     verdicts: pl.LazyFrame,
+    *,
+    whole: bool,
 ) -> pl.LazyFrame:
-    content = session.lake.content(table.name, session.fingerprint(table, head), table.schema).scan()
-    joined = frame.join(verdicts.select("id", pl.col("key").alias("_key")), on="id").join(
-        content.select(pl.col("key").alias("_key"), *names, "digest_out"), on="_key", how="left"
-    )
+    content = session.lake.content(table.name, session.fingerprint(table, head), table.schema)
+    columns = ["key", *names, "digest_out"]
+    keyed = frame.join(verdicts.select("id", pl.col("key").alias("_key")), on="id", maintain_order="left")
+    if whole:
+        found = content.scan().select(columns)
+    else:
+        part = keyed.collect()
+        keyed, found = part.lazy(), content.find(part.get_column("_key"), columns).lazy()
+    joined = keyed.join(found.rename({"key": "_key"}), on="_key", how="left", maintain_order="left")
     # A preview judges documents that were not measured yet: their text is known to be the old one only.
     rewritten = (pl.col("digest_out") != pl.col("text_digest")).fill_null(False)
     return joined.with_columns(
@@ -123,7 +174,8 @@ def locate(session: Session, head: Head, rows: pl.DataFrame) -> pl.DataFrame:
         group = rows.filter(home=home)
         table = session.plan.table(home)
         schema = None if table.kind == "documents" else table.schema
-        places = session.lake.content(table.name, session.fingerprint(table, head), schema).places()
+        content = session.lake.content(table.name, session.fingerprint(table, head), schema)
+        places = content.find(group.get_column("home_key"), ["key"], places=True)
         parts.append(group.join(places.rename({"key": "home_key"}), on="home_key"))
     if not parts:
         return rows.with_columns(file=pl.lit(""), row=pl.lit(0, pl.Int64)).clear()

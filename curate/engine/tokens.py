@@ -96,8 +96,7 @@ def _tokenize_missing(
     session: Session, report: TableReport, appender: Appender, corpus: pl.DataFrame, options: TokenizeOptions
 ) -> None:
     """Tokenize texts whose key is not in the content."""
-    known = appender.known.to_frame("text_digest")
-    unknown = corpus.join(known, on="text_digest", how="anti", maintain_order="left")
+    unknown = corpus.filter(~appender.has(corpus.get_column("text_digest")))
     missing = unknown.unique("text_digest", keep="first").sort("file", "row")
     report.measured, report.reused = len(missing), len(corpus) - len(unknown)
     session.progress.start("tokens", len(corpus))

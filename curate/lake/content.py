@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -62,6 +62,35 @@ class Content:
         found = pl.scan_parquet(files, glob=False, include_file_paths="file").select("key", "file").collect()
         return found.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64).over("file"))
 
+    def find(self, keys: pl.Series, columns: Sequence[str], *, places: bool = False) -> pl.DataFrame:
+        """The rows of some keys, file by file; with `places` also where each lies (file, row).
+
+        What is held is what is found and one file's keys, however much stands.
+        """
+        wanted = pl.col("key").is_in(keys.unique().implode())
+        shown = [*columns, "file", pl.col("row").cast(pl.Int64)] if places else list(columns)
+        scans = (
+            pl.scan_parquet(file, glob=False, include_file_paths="file", row_index_name="row")
+            for file in self.files()
+        )
+        parts = [scan.filter(wanted).select(shown).collect() for scan in scans]
+        if parts:
+            return pl.concat(parts)
+        empty = pl.DataFrame(schema=_polars_schema(self.schema))
+        return empty.with_columns(file=pl.lit(""), row=pl.lit(0, pl.Int64)).select(shown).clear()
+
+    def groups(self, rows: int) -> list[list[str]]:
+        """The files that stand, so many together that they hold about `rows` rows."""
+        groups: list[list[str]] = []
+        held = rows
+        for file in self.files():
+            if held >= rows:
+                groups.append([])
+                held = 0
+            groups[-1].append(file)
+            held += pq.read_metadata(file).num_rows
+        return groups
+
     def append(self) -> Appender:
         """Begin to append: looks up what stands now."""
         return Appender(self)
@@ -100,10 +129,15 @@ class Appender:
         self.content = content
         self.table = create_table(content.folder, content.schema)
         self.seen = file_names(self.table)
-        self.known = content.keys()
         self.bytes = 0
         self._stand = KeySet()  # all keys that stand by now
-        self._stand.add(self.known)
+        local_files(self.table, content.folder)
+        for name in sorted(self.seen):
+            self._stand.add(self._keys(content.folder / name).unique())
+
+    def has(self, keys: pl.Series) -> pl.Series:
+        """Whether each key stands."""
+        return pl.Series(self._stand.has(keys), dtype=pl.Boolean)
 
     def add(self, file: Path) -> int:
         """Commit a file that lies in the content folder; returns the rows that were new."""
@@ -120,7 +154,7 @@ class Appender:
                 time.sleep(0.005)
                 continue
             self.seen.add(file.name)
-            self._stand.add(self._keys(file))
+            self._stand.add(self._keys(file).unique())
             self.bytes += file.stat().st_size
             return rows
 
@@ -131,7 +165,7 @@ class Appender:
             local_files(self.table, self.content.folder)
         for name in others:
             self.seen.add(name)
-            self._stand.add(self._keys(self.content.folder / name))
+            self._stand.add(self._keys(self.content.folder / name).unique())
 
     def _keys(self, file: Path) -> pl.Series:
         return pl.read_parquet(file, columns=["key"], glob=False).get_column("key")
@@ -164,4 +198,6 @@ def new_file(folder: Path) -> Path:
 
 
 def _polars_schema(schema: pa.Schema) -> pl.Schema:
-    return pl.DataFrame(schema.empty_table()).schema
+    # Not empty_table(), nor pa.array(): with pandas installed they import it, which takes half a second.
+    arrays = [pa.nulls(0, field.type) for field in schema]
+    return pl.DataFrame(pa.Table.from_arrays(arrays, schema=schema)).schema

@@ -60,18 +60,37 @@ def _digest_rows(rows: pl.DataFrame) -> pl.Series:
 
 
 def content_digest(rows: pl.DataFrame) -> str:
-    """Order-free digest of the rows that stand: of their ids, keys and verdicts, never times or versions.
+    """Order-free digest of the rows that stand: of their ids, keys and verdicts, never times or versions."""
+    whole = ContentDigest(
+        name for name in rows.columns if rows.schema[name] == pl.String and _are_hashes(rows[name])
+    )
+    whole.add(rows)
+    return whole.value
+
+
+class ContentDigest:
+    """The content digest of rows that come in parts; `hashes` are the columns that hold nothing but digests.
 
     Two lanes of splitmix64 over the 128-bit columns, summed; Polars' own hash does not promise to stay.
     """
-    total = np.zeros(2, dtype=np.uint64)
-    hashes = {name for name in rows.columns if rows.schema[name] == pl.String and _are_hashes(rows[name])}
-    for part in rows.iter_slices(_AT_ONCE):
-        state = np.zeros((len(part), 2), dtype=np.uint64)
-        for name in rows.columns:
-            state = _mix(state + _lanes(part.get_column(name), is_hash=name in hashes))
-        total += state.sum(axis=0, dtype=np.uint64)
-    return f"{len(rows):x}-{int(total[0]):016x}{int(total[1]):016x}"
+
+    def __init__(self, hashes: Iterable[str]) -> None:
+        self._hashes = set(hashes)
+        self._rows, self._total = 0, np.zeros(2, dtype=np.uint64)
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """More rows, with the same columns in the same order."""
+        self._rows += len(rows)
+        for part in rows.iter_slices(_AT_ONCE):
+            state = np.zeros((len(part), 2), dtype=np.uint64)
+            for name in rows.columns:
+                state = _mix(state + _lanes(part.get_column(name), is_hash=name in self._hashes))
+            self._total += state.sum(axis=0, dtype=np.uint64)
+
+    @property
+    def value(self) -> str:
+        """The digest of what was added."""
+        return f"{self._rows:x}-{int(self._total[0]):016x}{int(self._total[1]):016x}"
 
 
 def _are_hashes(column: pl.Series) -> bool:

@@ -170,13 +170,14 @@ class Runs:
         if mirror is not None:
             mirror.fetch([self.folder / name])
         with disk_errors(self.folder.parent):
-            row = pq.read_table(self.folder / name).to_pylist()[0]
+            # Not by Arrow's to_pylist(), which imports pandas where it is installed: half a second.
+            row = pl.DataFrame(pq.ParquetFile(self.folder / name).read()).row(0, named=True)
         if row["format"] > FORMAT:
             raise LakeError(
                 f"The lake has format {row['format']}; this curate reads up to {FORMAT}.",
                 hint="pip install --upgrade curate",
             )
-        maps = {key: dict(row[key] or []) for key in ("pins", "fingerprints", "digests", "live")}
+        maps = {key: dict(row[key] or {}) for key in ("pins", "fingerprints", "digests", "live")}
         return Head(**{**row, **maps})
 
     def _write(self, row: Head) -> Path:

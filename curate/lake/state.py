@@ -6,6 +6,7 @@ same commit that brings the new files.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import pyarrow as pa
 from curate.lake.content import _polars_schema, new_file
 from curate.lake.delta import ConflictError, commit, create_table, file_names, local_files, open_table, widen
 from curate.lake.parquet import ROW_GROUP_ROWS, write_parquet
+
+PART_ROWS = 50_000  # that are held at once where rows come in parts
 
 
 class State:
@@ -64,12 +67,46 @@ class State:
 
     def replace_rows(self, rows: pl.DataFrame, pin: int | None, key: str) -> tuple[int, int]:
         """Make the table hold exactly these rows; returns the version and the bytes written."""
-        rows = rows.sort(key)
-        if pin is not None and rows.equals(self.scan(pin).collect().select(rows.columns).sort(key)):
+        order = rows.select(pl.arg_sort_by(key)).to_series()
+        return self.replace_parts((rows[part] for part in _cut(order)), pin)
+
+    def replace_parts(self, parts: Iterable[pl.DataFrame], pin: int | None) -> tuple[int, int]:
+        """`replace_rows` with rows that come in parts, one after the other in order of their key."""
+        changed = self._changed(parts, pin)
+        first = next(changed, None)
+        if pin is not None and first is None:
             return pin, 0
-        name = self.write(self._batches(rows))
+        name = self.write(self._batches(itertools.chain([] if first is None else [first], changed)))
         return self.replace({name}, pin), (self.folder / name).stat().st_size
 
-    def _batches(self, rows: pl.DataFrame) -> Iterator[pa.RecordBatch]:
-        for part in rows.iter_slices(ROW_GROUP_ROWS):
-            yield from part.to_arrow().select(self.schema.names).cast(self.schema).to_batches()
+    def _changed(self, parts: Iterable[pl.DataFrame], pin: int | None) -> Iterator[pl.DataFrame]:
+        """All parts; none of them if they are what stands."""
+        stood = self.scan(pin)
+        count = stood.select(pl.len()).collect().item() if pin is not None else 0
+        same, done = pin is not None, 0
+        for part in parts:
+            same_before = same
+            same = same and part.equals(stood.slice(done, len(part)).select(part.columns).collect())
+            if same_before and not same:
+                yield from _slices(stood, done, part.columns)
+            if not same:
+                yield part
+            done += len(part)
+        if same and done < count:
+            yield from _slices(stood, done, self.schema.names)
+
+    def _batches(self, parts: Iterable[pl.DataFrame]) -> Iterator[pa.RecordBatch]:
+        for part in parts:
+            for rows in part.iter_slices(ROW_GROUP_ROWS):
+                yield from rows.to_arrow().select(self.schema.names).cast(self.schema).to_batches()
+
+
+def _slices(rows: pl.LazyFrame, stop: int, columns: list[str]) -> Iterator[pl.DataFrame]:
+    """The first rows, some at a time."""
+    for start in range(0, stop, PART_ROWS):
+        yield rows.slice(start, min(PART_ROWS, stop - start)).select(columns).collect()
+
+
+def _cut(order: pl.Series) -> Iterator[pl.Series]:
+    for start in range(0, len(order), PART_ROWS):
+        yield order.slice(start, PART_ROWS)

@@ -76,7 +76,10 @@ class Read:
     faults: tuple[Fault, ...] = ()
 
 
-NO_RECORDS = pa.RecordBatch.from_pylist([], RECORD_SCHEMA)
+# Not of a list, for which Arrow would import pandas.
+NO_RECORDS = pa.RecordBatch.from_arrays(
+    [pa.nulls(0, field.type) for field in RECORD_SCHEMA], schema=RECORD_SCHEMA
+)
 
 
 def fault(ordinal: int, reason: str, message: str) -> Read:
