@@ -1,15 +1,17 @@
 """Near-duplicates beside other libraries, on the same documents, in turn, each on one core.
 
-    python benchmarks/dedup.py [--data FILE] [--megabytes 3]
-    python benchmarks/dedup.py --quality DIR     # labelled sets: SET.parquet (id, text, label) and SET.pairs.parquet
+    python benchmarks/dedup.py [--data FILE] [--megabytes 3] [--part speed scaling]
 
-`sketch_*`: texts to sketches of word 5-grams. `sketch_ratio_*` is a peer's processor time over that of `curate.dedup.sketch`;
-86 % of datatrove's is its tokenizer, so `no_tokenizer` is its time with all words looked up, and `compatible_*` compares
-what is left then: our copy of its sketch, from the same words, with the same hash (and `equal`, the share of documents
-whose 112 numbers are equal). `flow`: Parquet to Parquet, ours with every pair verified exactly, datatrove's four
-steps with none. `--quality`: recall of pairs at or above 0.8 against all pairs of a set, documents removed whose
-keeper is less alike than that (by plain Python sets), and the adjusted Rand index of clusters against labels;
-`bands` is the rule of published pipelines, 14 bands of 8 and no verification.
+`speed`: `sketch_*`: texts to sketches of word 5-grams. `sketch_ratio_*` is a peer's processor time over that of
+`curate.dedup.sketch`; 86 % of datatrove's is its tokenizer, so `no_tokenizer` is its time with all words looked up, and
+`compatible_*` compares what is left then: our copy of its sketch, from the same words, with the same hash (and `equal`,
+the share of documents whose 112 numbers are equal). `flow`: Parquet to Parquet, ours with every pair verified
+exactly, datatrove's four steps and text-dedup's MinHash with none, and semhash with vectors instead of words, from texts.
+
+`scaling`: processor time of a document, in microseconds, for 10,000 to 1,000,000 of them: sketches, candidates, and exact
+verification with leaders. The documents are pieces of real ones, of about 60 words; in those after the first round of
+the file words are shuffled, but for one in ten, which gets one more word: a near-duplicate. `ratio` is the last over the
+first. What is found and what is missed: dedup_quality.py.
 """
 
 from __future__ import annotations
@@ -17,28 +19,27 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import statistics
 import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from measuring import Figures, arguments, finish, interleaved, machine
-from peers import HERE, PACKAGES, environment, is_made
+from peers import HERE, PACKAGES, can_be_made, environment, is_made
 from texts import add_data, bulk_file, read_texts, size_of
 
 from curate.dedup import warm
 from curate.dedup.candidates import candidates
 from curate.dedup.compatible import minhash_values, signatures, word_spans
-from curate.dedup.components import collisions, components
-from curate.dedup.error import in_pairs
 from curate.dedup.leaders import leaders
-from curate.dedup.plain import plain_similarity
-from curate.dedup.presets import PEER_SKETCHES, PRESETS
+from curate.dedup.presets import PEER_SKETCHES
 from curate.dedup.sketch import SketchOptions, sketch
 from curate.dedup.verify import similarities
 
@@ -52,25 +53,27 @@ _ONE = dict.fromkeys(("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREAD
 
 
 def main() -> None:
-    """Speed, or quality on labelled sets."""
+    """Speed beside peers, or how the cost of a document grows with their number."""
     parser = arguments(__doc__)
     add_data(parser)
     parser.add_argument("--megabytes", type=float, default=3, help="of texts; datatrove takes 1.5 s for each")
-    parser.add_argument("--quality", type=Path, help="a folder of labelled sets")
+    parts = {"speed": _speed, "scaling": _scaling}
+    parser.add_argument("--part", nargs="+", choices=list(parts), default=["speed"])
+    parser.add_argument("--documents", nargs="+", type=int, default=[10_000, 100_000, 1_000_000])
     options = parser.parse_args()
-    where = machine("numba", "numpy", "pyarrow")
-    if options.quality:
-        figures = {file.stem: _quality(file) for file in _sets(options.quality)}
-    else:
+    where, notes, figures = machine("numba", "numpy", "pyarrow"), list[str](), Figures()
+    for part in parts if options.quick else options.part:
         with tempfile.TemporaryDirectory(prefix="curate-bench-") as folder:
-            figures = _speed(options, Path(folder))
+            figures |= parts[part](options, Path(folder), notes)
+    for note in notes:
+        print(note, file=sys.stderr)
     finish(options, where, figures, joint="_")
 
 
 # Speed
 
 
-def _speed(options: argparse.Namespace, folder: Path) -> Figures:
+def _speed(options: argparse.Namespace, folder: Path, notes: list[str]) -> Figures:
     megabytes = 0.3 if options.quick else options.megabytes
     texts = read_texts(bulk_file(options, folder), int(megabytes * 1e6))
     file = folder / "texts.parquet"
@@ -93,12 +96,16 @@ def _speed(options: argparse.Namespace, folder: Path) -> Figures:
             for by in ("sha1-64", "xxh64")
         },
     }
-    if is_made("sketches") or not options.quick:
+    if _is_there("sketches", options, notes):
         steps |= {name: peer(name) for name in LIBRARIES}
     _flow(file, folder / "kept.parquet")
     own = interleaved(steps, 1 if options.quick else 3)
+    flows = {"flow": "datatrove"} | {
+        name: name for name in ("textdedup", "semhash") if _is_there(name, options, notes)
+    }
     for number in range(1 if options.quick else 2):
-        asked.setdefault("flow", []).append(_ask("flow", file, folder / f"flow{number}"))
+        for name in flows:
+            asked.setdefault(name, []).append(_ask(name, file, folder / f"{name}{number}"))
     size = size_of(texts) / 1e6
     seconds = {name: own[name].median.cpu_s for name in ("curate", "curate_minhash", "curate_flow")}
     seconds |= {name: _median(found, "cpu_s") for name, found in asked.items()}
@@ -115,8 +122,13 @@ def _speed(options: argparse.Namespace, folder: Path) -> Figures:
         figures[f"compatible_{by.removesuffix('-64')}"] = _compatible(
             folder / f"{by}.parquet", preset, _median(asked[f"datatrove:{by}"], "hashed_cpu_s"), options.quick
         )
-    figures["flow_ratio"] = {"datatrove": seconds["flow"] / seconds["curate_flow"]}
+    figures["flow_ratio"] = {peer: seconds[name] / seconds["curate_flow"] for name, peer in flows.items()}
     return figures
+
+
+def _is_there(name: str, options: argparse.Namespace, notes: list[str]) -> bool:
+    """Whether a peer can be asked; `--quick` installs none."""
+    return is_made(name) if options.quick else can_be_made(name, notes)
 
 
 def _median(found: list[dict[str, float]], name: str) -> float:
@@ -125,7 +137,7 @@ def _median(found: list[dict[str, float]], name: str) -> float:
 
 def _ask(name: str, file: Path, *words: str | Path) -> dict[str, float]:
     """What a peer says, run with one thread."""
-    home = "sketches" if name in LIBRARIES else "datatrove"
+    home = "sketches" if name in LIBRARIES else name if name in PACKAGES else "datatrove"
     command = [environment(home), HERE / "plain_dedup.py", name, file, *words]
     env = {**os.environ, **_ONE}
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=env)
@@ -154,90 +166,82 @@ def _flow(file: Path, out: Path) -> None:
     """Parquet to Parquet: the first of near-duplicates stays."""
     table = pq.read_table(file)
     texts = table.column("text").combine_chunks()
-    keeper = _removed(texts)[0]
+    keeper = _keepers(texts)
     kept = table.filter(pa.array(keeper == np.arange(len(keeper))))
     pq.write_table(kept, out, compression="zstd", compression_level=1)
 
 
-def _removed(texts: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:
-    """Keeper of each text, and the pairs that were verified."""
+def _keepers(texts: pa.LargeStringArray) -> np.ndarray:
+    """Keeper of each text."""
     sketches, rank = sketch(texts, OPTIONS), np.arange(len(texts))
     found = candidates(sketches.slots, sketches.shingles, rank, threshold=THRESHOLD, bands=BANDS, rows=ROWS)
-    named, at = np.unique(found.pairs, return_inverse=True)
+    return _led(texts, rank, found.pairs)
+
+
+def _led(texts: pa.LargeStringArray, rank: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Keeper of each text, every pair verified exactly."""
+    named, at = np.unique(pairs, return_inverse=True)
     similarity = similarities(texts.take(pa.array(named)), at.reshape(-1, 2), OPTIONS)
-    return leaders(rank, found.pairs, similarity, THRESHOLD)[0], found.pairs[similarity >= THRESHOLD]
+    return leaders(rank, pairs, similarity, THRESHOLD)[0]
 
 
-# Quality
+# Scaling
 
 
-def _sets(folder: Path) -> list[Path]:
-    """The labelled sets of words: records of persons (`febrl`) have too few for 5-grams."""
-    files = sorted(folder.expanduser().glob("*.pairs.parquet"))
-    if not files:
-        raise SystemExit(f"There is no labelled set (SET.parquet with SET.pairs.parquet) in {folder}.")
-    return [
-        file.with_name(file.name.replace(".pairs", "")) for file in files if not file.name.startswith("febrl")
-    ]
+def _scaling(options: argparse.Namespace, folder: Path, notes: list[str]) -> Figures:
+    sizes = (1_000, 2_000) if options.quick else tuple(options.documents)
+    pieces = _pieces(read_texts(bulk_file(options, folder), 10**9), max(sizes))
+    warm()
+    figures = {str(count): _cost_of(_documents(pieces, count)) for count in sizes}
+    first, last = (figures[str(count)] for count in (sizes[0], sizes[-1]))
+    kinds = ("sketch_us", "candidates_us", "verify_us", "all_us")
+    return {**figures, "ratio": {kind: last[kind] / first[kind] for kind in kinds}}
 
 
-def _quality(file: Path) -> Mapping[str, float]:
-    table = pq.read_table(file)
-    texts = table.column("text").combine_chunks().cast(pa.large_string())
-    near = _known_pairs(file, table)
-    exact = similarities(texts, near, OPTIONS)
-    due = near[exact >= THRESHOLD]
-    keeper, pairs = _removed(texts)
-    fineweb = PRESETS["fineweb"]
-    rank = np.arange(len(texts))
-    slots = sketch(texts, SketchOptions(digits="collapse")).slots
-    root = components(rank, collisions(slots, rank, bands=fineweb["bands"], rows=fineweb["rows"]))
-    at_edge = (exact >= THRESHOLD) & (exact < THRESHOLD + 0.05)
-    hit = in_pairs(due, pairs)
+def _pieces(texts: pa.LargeStringArray, most: int) -> list[list[str]]:
+    """Texts of about 60 words: what these steps cost is a matter of bytes, and so a million fit."""
+    found: list[list[str]] = []
+    for text in texts:
+        words = text.as_py().split()
+        found += [words[at : at + 60] for at in range(0, len(words) - 59, 60)]
+        if len(found) >= most:
+            break
+    return found
+
+
+def _documents(pieces: list[list[str]], count: int) -> pa.LargeStringArray:
+    """So many documents, of which those after the first round are made from the same pieces."""
+    chance = random.Random(1)
+    made = []
+    for number in range(count):
+        words = pieces[number % len(pieces)]
+        if number % 10 == 0:
+            words = [*pieces[(number + 1) % len(pieces)], "once"]
+        elif number >= len(pieces):
+            words = chance.sample(words, len(words))
+        made.append(" ".join(words))
+    return pa.array(made, pa.large_string())
+
+
+def _cost_of(texts: pa.LargeStringArray) -> dict[str, float]:
+    """Microseconds of processor time for a document, step by step."""
+    rank, begun = np.arange(len(texts)), time.process_time()
+    sketches = sketch(texts, OPTIONS)
+    signed = time.process_time()
+    found = candidates(sketches.slots, sketches.shingles, rank, threshold=THRESHOLD, bands=BANDS, rows=ROWS)
+    compared = time.process_time()
+    keeper = _led(texts, rank, found.pairs)
+    done = time.process_time()
+    each = 1e6 / len(texts)
     return {
-        "documents": len(texts),
-        "pairs": len(due),
-        "recall": float(hit.mean()),
-        "recall_at_threshold": float(in_pairs(near[at_edge], pairs).mean()),
-        "pairs_at_threshold": int(at_edge.sum()),
-        "both_kept": int((keeper[due] == due).all(axis=1).sum()),
-        "removed": int((keeper != rank).sum()),
-        "removed_below_threshold": _below(texts, keeper),
-        "ari": _rand(keeper, table.column("label")),
-        "bands_removed": int((root != rank).sum()),
-        "bands_removed_below_threshold": _below(texts, root),
-        "bands_ari": _rand(root, table.column("label")),
+        "mb": size_of(texts) / 1e6,
+        "sketch_us": (signed - begun) * each,
+        "candidates_us": (compared - signed) * each,
+        "verify_us": (done - compared) * each,
+        "all_us": (done - begun) * each,
+        "candidates": len(found.pairs),
+        "kept": int((keeper == rank).sum()),
     }
-
-
-def _known_pairs(file: Path, table: pa.Table) -> np.ndarray:
-    """Row numbers of all pairs that are alike, by another definition of words: so from 0.7 on, to be measured again."""
-    rows = {name: number for number, name in enumerate(table.column("id").to_pylist())}
-    pairs = pl.read_parquet(file.with_name(f"{file.stem}.pairs.parquet")).filter(pl.col("jaccard") >= 0.7)
-    ends = [[rows[name] for name in pairs.get_column(side)] for side in ("a", "b")]
-    return np.array(ends, np.int64).T.reshape(-1, 2)
-
-
-def _below(texts: pa.LargeStringArray, keeper: np.ndarray) -> int:
-    """Removed documents whose similarity to their keeper is below the threshold, by plain Python."""
-    gone = np.flatnonzero(keeper != np.arange(len(keeper)))
-    return sum(
-        plain_similarity(texts[int(row)].as_py(), texts[int(keeper[row])].as_py(), OPTIONS) < THRESHOLD
-        for row in gone
-    )
-
-
-def _rand(found: np.ndarray, labels: pa.ChunkedArray) -> float:
-    """Adjusted Rand index (Hubert and Arabie 1985): 1 where clusters are the labels, 0 by chance."""
-    table = pl.DataFrame({"found": found, "label": pl.Series(labels.to_pylist())})
-
-    def together(*columns: str) -> float:
-        sizes = table.group_by(*columns).len().get_column("len").cast(pl.Float64)
-        return float((sizes * (sizes - 1) / 2).sum())
-
-    both, one, other = together("found", "label"), together("found"), together("label")
-    by_chance = one * other / (len(table) * (len(table) - 1) / 2)
-    return (both - by_chance) / ((one + other) / 2 - by_chance)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,15 @@ PACKAGES: dict[str, Sequence[Sequence[str]]] = {
         ["ray==2.60.0", "loguru", "pandas", "pyarrow", "numpy", "attrs", "fsspec", "beautifulsoup4", "sentencepiece", "regex"],
     ],
     "juicer": [["py-data-juicer==1.6.1", "aiohttp"]],
+    "semhash": [["semhash==0.5.0", "wordllama==0.4.0.post1", "pyarrow"]],
+    # Its own list has Spark and TensorFlow in it, which its MinHash never imports.
+    "textdedup": [
+        ["--no-deps", "text-dedup==0.4.0"],
+        [
+            "datasets<4", "numpy", "scipy", "xxhash", "click<9", "click-option-group<0.6", "fire<0.7", "tqdm", "rich<14", "psutil",
+            "ftfy", "regex", "bitarray", "urllib3", "zstandard", "setuptools<81", "pybloom-live", "pyarrow",
+        ],
+    ],
 }  # fmt: skip
 
 
@@ -48,6 +57,16 @@ def environment(name: str) -> Path:
 def is_made(name: str) -> bool:
     """Whether a peer's environment is there; `--quick` makes none but datatrove's."""
     return (CACHE / "peers" / name / "packages.json").exists()
+
+
+def can_be_made(name: str, why_not: list[str]) -> bool:
+    """Whether a peer is there or can be installed; `why_not` receives a line where it cannot."""
+    try:
+        environment(name)
+    except subprocess.CalledProcessError as error:
+        why_not.append(f"{name} is left out, for it does not install here: {error}")
+        return False
+    return True
 
 
 def ask(name: str, script: str, *words: str | Path) -> dict[str, Any]:

@@ -4,10 +4,15 @@ Prints JSON with `cpu_s` of this process. PEER is `datatrove` (the signature ste
 text, without its files; `ready_cpu_s` is the same with all words looked up, `hashed_cpu_s` with all words given, so that
 only hashing and numpy are left, `words_cpu_s` its tokenizer; OUT gets the words and signatures), `flow` (its four steps;
 OUT is a folder to work in), or `datasketch`, `rensa`, `gaoya`, `daft`: from texts to sketches of word 5-grams.
+
+`textdedup` is the whole of text-dedup's MinHash (OUT is a folder), `semhash` its deduplication at its own threshold, with
+static vectors of WordLlama, which come in a wheel: its own model is a download. `clusters` is `flow` again. Of these two
+OUT/keeper.parquet says for each text which row stands for it; a fourth word is the number of words in a shingle.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,6 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -74,7 +80,7 @@ def datatrove(texts: list[str], hash_name: str, out: str) -> dict[str, float]:
     return figures
 
 
-def flow(file: Path, work: Path) -> dict[str, float]:
+def flow(file: Path, work: Path, ngram: int = NGRAM) -> dict[str, float]:
     """datatrove's four steps with FineWeb's settings, Parquet to Parquet."""
     from datatrove.pipeline.dedup import (
         MinhashDedupBuckets,
@@ -88,7 +94,7 @@ def flow(file: Path, work: Path) -> dict[str, float]:
     from datatrove.utils.hashing import HashConfig
     from whole_datatrove import rows, run
 
-    config = MinhashConfig(hash_config=HashConfig(hash_fc="sha1", precision=64))
+    config = MinhashConfig(hash_config=HashConfig(hash_fc="sha1", precision=64), n_grams=ngram)
     folders = {name: str(work / name) for name in ("signatures", "buckets", "remove", "out")}
     source = {"data_folder": str(file.parent), "glob_pattern": file.name}
     signatures = MinhashDedupSignature(folders["signatures"], config)
@@ -98,7 +104,8 @@ def flow(file: Path, work: Path) -> dict[str, float]:
         run(work / "logs" / "1", ParquetReader(**source), signatures)
         buckets = MinhashDedupBuckets(folders["signatures"], folders["buckets"], config=config)
         run(work / "logs" / "2", buckets, tasks=config.num_buckets)
-        run(work / "logs" / "3", MinhashDedupCluster(folders["buckets"], folders["remove"], config))
+        clusters = MinhashDedupCluster(folders["buckets"], folders["remove"], config, save_cluster_id=True)
+        run(work / "logs" / "3", clusters)
         run(
             work / "logs" / "4",
             ParquetReader(**source),
@@ -107,6 +114,58 @@ def flow(file: Path, work: Path) -> dict[str, float]:
         )
 
     return {"cpu_s": timed(steps), "kept": rows(folders["out"])}
+
+
+def clusters(file: Path, work: Path, ngram: int = NGRAM) -> dict[str, float]:
+    """datatrove's four steps, and which document of each cluster stays."""
+    figures = flow(file, work, ngram)
+    keeper = np.arange(pq.read_metadata(file).num_rows)
+    told = work / "remove" / "000000.clusters"
+    if told.exists():
+        member, cluster = np.fromfile(told, "<u4").reshape(-1, 2).astype(np.int64).T
+        stays = member[~np.isin(member, np.fromfile(work / "remove" / "000000.remove", "<u4"))]
+        of_cluster = np.zeros(cluster.max() + 1, np.int64)
+        of_cluster[cluster[np.isin(member, stays)]] = stays
+        keeper[member] = of_cluster[cluster]
+    pq.write_table(pa.table({"keeper": keeper}), work / "keeper.parquet")
+    return figures
+
+
+def semhash(file: Path, work: Path) -> dict[str, float]:
+    """Its way from texts to what stays, all defaults but the model."""
+    import wordllama
+    from semhash import SemHash
+
+    model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
+    encoder = type("Encoder", (), {"encode": staticmethod(lambda texts, **_: model.embed(list(texts)))})()
+    texts = pq.read_table(file, columns=["text"]).column("text").to_pylist()
+    records = [{"text": text, "row": row} for row, text in enumerate(texts)]
+    keeper = np.arange(len(records))
+
+    def work_through() -> None:
+        found = SemHash.from_records(records, model=encoder, columns=["text"]).self_deduplicate()
+        for gone in found.filtered:
+            keeper[gone.record["row"]] = gone.duplicate_of["row"]
+
+    cpu = timed(work_through)
+    work.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"keeper": keeper}), work / "keeper.parquet")
+    return {"cpu_s": cpu, "kept": int((keeper == np.arange(len(keeper))).sum())}
+
+
+def textdedup(file: Path, work: Path) -> dict[str, float]:
+    """Its MinHash command in one process, with FineWeb's bands and words in a shingle."""
+    from datasets import load_from_disk
+    from text_dedup.minhash import main as command
+
+    words = {
+        "path": "parquet", "data_files": str(file), "split": "train", "column": "text", "cache_dir": str(work / "cache"),
+        "output": str(work / "out"), "num_proc": "1", "ngram": str(NGRAM), "num_perm": "112", "b": "14", "r": "8",
+    }  # fmt: skip
+    given = [part for name, value in words.items() for part in (f"--{name}", value)]
+    with contextlib.redirect_stdout(sys.stderr):
+        cpu = timed(lambda: command(given, standalone_mode=False))
+    return {"cpu_s": cpu, "kept": len(load_from_disk(str(work / "out")))}
 
 
 def datasketch(texts: list[str]) -> None:
@@ -148,14 +207,20 @@ def daft(texts: list[str]) -> None:
     engine.from_arrow(pa.table({"text": texts})).select(made).to_arrow()
 
 
+FLOWS: dict[str, Callable[..., dict[str, float]]] = {
+    "flow": flow,
+    "clusters": clusters,
+    "semhash": semhash,
+    "textdedup": textdedup,
+}
 LIBRARIES = {"datasketch": datasketch, "rensa": rensa, "gaoya": gaoya, "daft": daft}
 
 
 def main() -> None:
     """Time one peer."""
     peer, file, *out = sys.argv[1:]
-    if peer == "flow":
-        figures = flow(Path(file), Path(out[0]))
+    if peer in FLOWS:
+        figures = FLOWS[peer](Path(file), Path(out[0]), *map(int, out[1:]))
     else:
         texts = pq.read_table(file, columns=["text"]).column("text").to_pylist()
         if peer.startswith("datatrove"):

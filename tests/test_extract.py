@@ -86,6 +86,14 @@ def test_a_short_page_is_not_filled_with_its_navigation():
     )
 
 
+def test_a_frame_that_is_named_after_its_navigation_keeps_the_text_in_it():
+    theme = (
+        '<div class="wy-grid-for-nav"><nav class="wy-nav-side"><a href="/a">Install</a></nav>'
+        '<section class="wy-nav-content-wrap"><div role="main"><h1>Locks</h1><p>Not written yet.</p></div></section></div>'
+    )
+    assert fields(page(theme))["text"] == "Locks\nNot written yet."
+
+
 @pytest.mark.parametrize(
     ("head", "content", "expected"),
     [

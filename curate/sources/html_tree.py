@@ -144,7 +144,9 @@ def _extracted(tree: Tree, focus: str, *, fast: bool, tables: bool, links: bool)
 def _without_frame(tree: Tree, *, links: bool) -> str:
     """The text outside of navigation, and of blocks that are little but links."""
     for element in _FRAME(tree):
-        element.drop_tree()
+        # Themes name the frame around everything after what it makes room for: Read the Docs has `wy-grid-for-nav`.
+        if element.find(".//main") is None:
+            element.drop_tree()
     for block in [] if links else list(tree.iter("li", "p", "td", "dt", "dd")):
         linked = sum(len("".join(link.itertext()).strip()) for link in block.iter("a"))
         if linked > _LINKS * len("".join(block.itertext()).strip()):
