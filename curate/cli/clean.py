@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from curate.cli.options import Json, Limit, Settings, Strict, Workers, read_settings
+from curate.cli.options import Json, Limit, Memory, Settings, Strict, Workers, read_settings
 from schemas.errors import UsageError
 
 
@@ -28,6 +28,7 @@ def clean(
     limit: Limit = 0,
     settings: Settings = (),
     workers: Workers = None,
+    memory: Memory = "",
     as_json: Json = False,
 ) -> None:
     """Clean some files once, without a lake.
@@ -69,7 +70,7 @@ def clean(
         raise UsageError(f"Unknown option: {unknown[0]}.", hint=hint)
     with working("the same command") as progress:
         report = clean_files(
-            files, out, recipe=recipe, columns=named, shard_size=shard_size, strict=strict, limit=limit, workers=workers,
+            files, out, recipe=recipe, columns=named, shard_size=shard_size, strict=strict, limit=limit, workers=workers, memory=memory,
             progress=progress, overrides=overrides,
         )  # fmt: skip
     beside = beside_output(Path(out))

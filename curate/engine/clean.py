@@ -21,7 +21,7 @@ import pyarrow as pa
 from curate.engine.plan import Plan, make_plan
 from curate.engine.progress import Progress
 from curate.engine.run import run_tables
-from curate.engine.session import Session
+from curate.engine.session import Session, read_memory
 from curate.engine.shape import Shape, in_input_order
 from curate.engine.shard import read_texts, take_rows
 from curate.engine.write import Output, check_output, read_size, write_rows
@@ -57,6 +57,7 @@ def clean(
     strict: bool = False,
     limit: int = 0,
     workers: int | None = None,
+    memory: str = "",
     progress: Progress | None = None,
     overrides: dict[str, Any] | None = None,
 ) -> RunReport:
@@ -68,7 +69,8 @@ def clean(
     there are several files, kept-00000.parquet and so on; `out` may be a folder then ("kept/").
 
     `recipe` is a packaged name or a TOML file, whose sources and index are not used; `columns` tells which
-    column holds what, as in a recipe; a `strict` clean ends at the first input that cannot be read.
+    column holds what, as in a recipe; a `strict` clean ends at the first input that cannot be read;
+    `memory` ("4GB") is what the search for near-duplicates may take.
     `OUT.curate/` receives dropped.parquet, measurements.parquet, report.html, and the tables from which a
     clean that was stopped goes on; beside stdout nothing is kept.
 
@@ -77,7 +79,8 @@ def clean(
     """
     return clean_by(
         lambda inputs: _recipe(inputs, recipe, columns or {}, overrides or {}),
-        files, out, shard_size=shard_size, strict=strict, limit=limit, workers=workers, progress=progress,
+        files, out, shard_size=shard_size, strict=strict, limit=limit, workers=workers, memory=memory,
+        progress=progress,
     )  # fmt: skip
 
 
@@ -91,6 +94,7 @@ def clean_by(
     strict: bool = False,
     limit: int = 0,
     workers: int | None = None,
+    memory: str = "",
     progress: Progress | None = None,
 ) -> RunReport:
     """`clean` by a recipe that is made of the files, as they are named.
@@ -114,8 +118,9 @@ def clean_by(
                 _write_measurements(session, head, beside / "measurements.parquet")
 
         report = run_tables(
-            plan, beside / "lake", limit=limit, workers=workers, progress=progress, strict=strict, then=write
-        )
+            plan, beside / "lake", limit=limit, workers=workers, memory=read_memory(memory), progress=progress,
+            strict=strict, then=write,
+        )  # fmt: skip
         if report.blocked():
             raise CheckError(
                 f"{output.path} was not written: {'; '.join(report.blocked())}",
