@@ -60,7 +60,7 @@ def _find(
             while high[i] < entries and keys[high[i]] == wanted[i]:
                 high[i] += 1
             if high[i] >= sound:  # only now, since the walk says how far
-                first, last = min(np.int64(start), entries - 1), min(high[i], entries - 1)
+                first, last = min(int(start), entries - 1), min(int(high[i]), entries - 1)
                 if not is_sound(keys, sums, seen, first, last):
                     return False
                 sound = last + 1

@@ -71,7 +71,7 @@ class Plan:
 
         >>> for line in plan_memory(10_000_000, threshold=0.8, slots=128, budget=2**30).lines(): print(line)
         10,000,000 documents, threshold 0.8: 20 bands of 6 of 128 slots
-        memory  1.0 GiB, with 32 partitions searched one by one
+        memory  1.5 GiB, with 32 partitions searched one by one
         disk    3.7 GiB for the index, 2.2 GiB more while it runs
         time    1 min of one core, beside signing and exact comparison
         """

@@ -18,31 +18,27 @@ Batch = tuple[I64, U32, npt.NDArray[np.int32]]
 """Positions (m,), slots (m, K) and shingle counts (m,) of some sketches."""
 
 
-def signature_batches(
-    files: Iterable[str | Path], digests: U64, slots: int, rows: int = 200_000
-) -> Iterator[Batch]:
+def signature_batches(files: Iterable[str | Path], digests: U64, slots: int) -> Iterator[Batch]:
     """Sketches of texts by digest (n, 2), which may repeat, from files of the table `signatures`.
 
-    A batch has positions in `digests` (m,), slots (m, K) and shingle counts (m,) of up to `rows` rows of a file, in no
-    order of position. Memory: 4 K + 60 bytes a row of the batch, and 16 a digest.
+    A batch has positions in `digests` (m,), slots (m, K) and shingle counts (m,) of a row group, in no order of
+    position; sketches are read of row groups concerned only. Memory: 4 K + 60 bytes a row of a group, 24 a digest.
     """
     order = np.argsort(digests[:, 0])
-    sorted_digests = digests[order]
+    first, second = digests[order, 0], digests[order, 1]
     for file in files:
         with pq.ParquetFile(file, page_checksum_verification=True) as opened:
-            for batch in opened.iter_batches(batch_size=rows, columns=["key", "sketch", "shingles"]):
-                stored = key_lanes(pl.Series(batch.column("key")))
-                low, high = (
-                    np.searchsorted(sorted_digests[:, 0], stored[:, 0], side) for side in ("left", "right")
-                )
-                row = np.repeat(np.arange(len(batch)), high - low)
-                at = ranges(low, high - low)
-                equal = sorted_digests[at, 1] == stored[row, 1]
-                row = row[equal]
-                data = batch.column("sketch").cast(pa.large_binary())
-                sketches = np.frombuffer(data.buffers()[2] or b"", "<u4")[data.offset * slots :]
-                sketches = sketches[: len(batch) * slots].reshape(-1, slots)
-                yield order[at[equal]], sketches[row], batch.column("shingles").to_numpy()[row]
+            for group in range(opened.num_row_groups):
+                stored = key_lanes(pl.Series(opened.read_row_group(group, ["key"]).column("key")))
+                low, high = (np.searchsorted(first, stored[:, 0], side) for side in ("left", "right"))
+                row, at = np.repeat(np.arange(len(stored)), high - low), ranges(low, high - low)
+                equal = second[at] == stored[row, 1]
+                row, at = row[equal], at[equal]
+                if len(row):
+                    table = opened.read_row_group(group, ["sketch", "shingles"]).combine_chunks()
+                    data = table.column("sketch").chunk(0).cast(pa.large_binary()).buffers()[2]
+                    sketches = np.frombuffer(data, "<u4").reshape(-1, slots)
+                    yield order[at], sketches[row], table.column("shingles").to_numpy()[row]
 
 
 def ranges(starts: I64, counts: I64) -> I64:
