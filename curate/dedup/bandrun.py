@@ -63,7 +63,7 @@ def _find(
                 first, last = min(int(start), entries - 1), min(int(high[i]), entries - 1)
                 if not is_sound(keys, sums, seen, first, last):
                     return False
-                sound = last + 1
+                sound = np.int64(last + 1)
     return True
 
 

@@ -227,24 +227,28 @@ class NearDuplicates:
         return similarity
 
     def _verified_part(self, rows: pl.DataFrame, pairs: np.ndarray) -> np.ndarray:
-        content = self.content("pairs")
         digests = rows.get_column("text_digest")
         ends = {"one": digests.gather(pairs[:, 0]), "two": digests.gather(pairs[:, 1])}
-        frame = pl.DataFrame({**ends, "row_a": pairs[:, 0], "row_b": pairs[:, 1]})
-        frame = frame.with_columns(a=pl.min_horizontal("one", "two"), b=pl.max_horizontal("one", "two"))
-        frame = frame.with_columns(key=digest_rows([frame.get_column("a"), frame.get_column("b")]))
-        missing = frame.unique("key", keep="first", maintain_order=True)
-        missing = missing.join(content.keys().to_frame("key"), on="key", how="anti", maintain_order="left")
+        frame = pl.DataFrame({**ends, "row_a": pairs[:, 0], "row_b": pairs[:, 1]}).with_columns(
+            a=pl.min_horizontal("one", "two"), b=pl.max_horizontal("one", "two")
+        )
+        known = self._compared(frame)
+        missing = frame.filter(known.is_null()).unique(["a", "b"], keep="first", maintain_order=True)
         self.comparing.report.counts["compared"] += len(missing)
         if not self.comparing.dry and len(missing):
             estimate, _ = self._by_sketch(digests, missing.select("row_a", "row_b").to_numpy())
-            missing = missing.with_columns(estimate=estimate)
-            self._make("verify_shard", content, self._located_pairs(rows, missing), "pairs", None)
-        stored = (
-            content.scan().select("key", "similarity").join(frame.lazy().select("key"), on="key", how="semi")
-        )
-        joined = frame.select("key").join(stored.collect(), on="key", how="left", maintain_order="left")
-        return joined.get_column("similarity").fill_null(0.0).to_numpy()
+            key = digest_rows([missing.get_column("a"), missing.get_column("b")])
+            located = self._located_pairs(rows, missing.with_columns(key=key, estimate=estimate))
+            self._make("verify_shard", self.content("pairs"), located, "pairs", None)
+            known = self._compared(frame)
+        return known.fill_null(0.0).to_numpy()
+
+    def _compared(self, frame: pl.DataFrame) -> pl.Series:
+        """Similarity of pairs (a, b) as stored; NULL of one that was never compared."""
+        stored = self.content("pairs").scan().select("a", "b", "similarity")
+        found = stored.join(frame.lazy().select("a", "b").unique(), on=["a", "b"], how="semi").collect()
+        joined = frame.select("a", "b").join(found, on=["a", "b"], how="left", maintain_order="left")
+        return joined.get_column("similarity")
 
     def _located_pairs(self, rows: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         """Pairs with the places of both texts, those that lie near each other together."""
