@@ -179,6 +179,7 @@ def filled(folder):
     index = BandIndex(folder, OPTIONS)
     for first in (0, 200):
         slots, shingles = some_sketches(rng, 200, 2)
+        slots[::2, :3] = 1  # a giant bucket
         add(index, slots, shingles, np.arange(first, first + 200))
     return index
 

@@ -29,7 +29,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.dedup.bandrun import OpenRun, Run, RunWriter, merged_entries, records_at
+from curate.dedup.bandrun import (
+    OpenRun,
+    Run,
+    RunWriter,
+    merged_entries,
+    merged_from,
+    records_at,
+    sorted_entries,
+)
 from curate.dedup.candidates import all_keys, least_slots
 from curate.dedup.checked import CheckedArray, DamagedError
 from curate.dedup.compare import WHOLE, compare, fill_records, record_words
@@ -47,7 +55,6 @@ Texts = tuple[U64, U32, I32]
 """Digests (m, 2), slots (m, K) and shingle counts (m,) of some texts."""
 
 _FORMAT = 2
-_MOST_RUNS = 8  # above, the newest are merged: a search costs a little for each run
 _LARGEST = 2**31 - 1
 _ENTRY = np.dtype([("key", "<u8"), ("number", "<u4")])
 _BATCH_KEYS = 2**20  # keys derived at once
@@ -194,7 +201,7 @@ class BandIndex:
 
     def _merge(self) -> None:
         """Make one run of the newest, where there are many."""
-        start = _merged_from([run.run.entries for run in self.runs])
+        start = merged_from([run.run.entries for run in self.runs])
         runs = self.runs[start:]
         if len(runs) == 1:
             return
@@ -235,7 +242,7 @@ class _Added:
 
     def search(self, entries: npt.NDArray[np.void]) -> tuple[U64, U32]:
         """Compare what shares a key of this part; returns its entries, sorted."""
-        keys, numbers = _sorted_entries(entries)
+        keys, numbers = sorted_entries(entries)
         begins = np.flatnonzero(np.diff(keys, prepend=np.uint64(0)))
         wanted, counts = keys[begins], np.diff(begins, append=len(keys))
         stored = self.index.entries(wanted)[0]
@@ -317,32 +324,6 @@ def _by_part(keys: U64, first: int, parts: int, out: U64, numbers: U32) -> I64:
                 numbers[free[part]] = np.uint32(first + row)
                 free[part] += 1
     return borders
-
-
-def _sorted_entries(entries: npt.NDArray[np.void]) -> tuple[U64, U32]:
-    """Keys and numbers, sorted by both."""
-    keys, numbers = np.ascontiguousarray(entries["key"]), np.ascontiguousarray(entries["number"])
-    order = np.argsort(keys)
-    keys, numbers = keys[order], numbers[order]
-    again = keys[1:] == keys[:-1]
-    tied = np.flatnonzero(np.append(again, False) | np.append(False, again))
-    # A stable sort takes six times as long; few keys are equal.
-    numbers[tied] = numbers[tied[np.lexsort((numbers[tied], keys[tied]))]]
-    return keys, numbers
-
-
-def _merged_from(entries: list[int]) -> int:
-    """Where the newest runs begin that are merged into one; the last run's own place if none are.
-
-    With more than 8, the newer half, and each run before them that is not larger than all these together:
-    so an entry is written again about once for every doubling of the index.
-    """
-    start = len(entries) - 1
-    if len(entries) > _MOST_RUNS:
-        start = len(entries) // 2
-        while start and entries[start - 1] <= sum(entries[start:]):
-            start -= 1
-    return start
 
 
 @contextmanager

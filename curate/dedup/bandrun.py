@@ -29,6 +29,7 @@ U32 = npt.NDArray[np.uint32]
 U16 = npt.NDArray[np.uint16]
 
 _SHARED = 16  # keys that share a prefix on average, at most: walking them is faster than halving
+_MOST_RUNS = 8  # above, the newest are merged: a search costs a little for each run
 _AHEAD = 64  # keys that are looked up at once
 _GATHER = 2048  # records between two releases of mapped pages: the kernel maps 64 KB around each
 
@@ -259,3 +260,29 @@ def merged_entries(runs: list[OpenRun], size: int) -> Iterable[tuple[U64, U32]]:
         keys, numbers = (np.concatenate(side) for side in zip(*taken, strict=True))
         order = np.argsort(keys, kind="stable")
         yield keys[order], numbers[order]
+
+
+def sorted_entries(entries: npt.NDArray[np.void]) -> tuple[U64, U32]:
+    """Keys and numbers, sorted by both."""
+    keys, numbers = np.ascontiguousarray(entries["key"]), np.ascontiguousarray(entries["number"])
+    order = np.argsort(keys)
+    keys, numbers = keys[order], numbers[order]
+    again = keys[1:] == keys[:-1]
+    tied = np.flatnonzero(np.append(again, False) | np.append(False, again))
+    # A stable sort takes six times as long; few keys are equal.
+    numbers[tied] = numbers[tied[np.lexsort((numbers[tied], keys[tied]))]]
+    return keys, numbers
+
+
+def merged_from(entries: list[int]) -> int:
+    """Where the newest runs begin that are merged into one; the last run's own place if none are.
+
+    With more than 8, the newer half, and each run before them that is not larger than all these together:
+    so an entry is written again about once for every doubling of the index.
+    """
+    start = len(entries) - 1
+    if len(entries) > _MOST_RUNS:
+        start = len(entries) // 2
+        while start and entries[start - 1] <= sum(entries[start:]):
+            start -= 1
+    return start

@@ -22,7 +22,7 @@ _PROGRAM = 250 * 2**20  # Python, NumPy, PyArrow, kernels
 _PARTITIONS = 512  # files open at once: systems allow a process 1,024
 _LARGEST = 2**31 - 1  # positions are int32
 # Seconds of one core a key: to derive and append it; to find its equals and compare.
-_SPILL, _SEARCH = 0.05e-6, 0.11e-6
+_SPILL, _SEARCH = 0.07e-6, 0.16e-6
 
 
 @dataclass(frozen=True)
