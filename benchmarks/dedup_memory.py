@@ -2,16 +2,16 @@
 
     python benchmarks/dedup_memory.py [--documents 10000000] [--budget 1024]
 
-`bounded`: candidates and leaders over synthetic sketches of 128 numbers, made batch by batch: one in ten is a
-near-copy of an earlier document (similarity about 0.9), one in a hundred a page of one template, which shares
-a band with all its like and nothing else (one giant bucket). `recall` is the share of planted copies that are
-removed; `peak_mb` the most that was resident, mapped files included; pairs are judged by their planted
-similarity. `keys`, `search` and `lead` are its steps.
+`bounded`: an index of bands over synthetic sketches of 128 numbers, made batch by batch, and candidates and leaders
+through it: one in ten is a near-copy of an earlier document (similarity about 0.9), one in a hundred a page of one
+template, which shares a band with all its like and nothing else (one giant bucket). `recall` is the share of planted
+copies that are removed; `peak_mb` the most that was resident, mapped files included; pairs are judged by their planted
+similarity. `append`, `search` and `lead` are its steps; `disk_mb` is what the index takes.
 
-`index`: a batch of 1 % of the stored documents is probed in the index of bands, opened anew (`probe_s`: pages
-are mapped and checked), and again (`warm_s`). `keys_s` derives all keys anew and sorts them, `candidates_s` is
-a full run in memory; the ratios are theirs by the probe's, medians of five rounds. `small_s` is the probe of a
-hundred documents, `append_s` stores the batch.
+`index`: a batch of 1 % of the stored documents: its keys are looked up in the index and its pairs stored
+(`append_s`, the index opened before in `open_s`, the digests of all looked up in `numbers_s`), and all candidates found
+(`search_s`). `keys_s` derives all keys anew and sorts them, `candidates_s` is a full run in memory, without digests;
+the ratios are theirs by that of the append, medians of five rounds.
 """
 
 from __future__ import annotations
@@ -26,20 +26,18 @@ from pathlib import Path
 
 import numba
 import numpy as np
-import pyarrow as pa
 from measuring import Figures, arguments, finish, machine
 
 from curate.dedup.bandindex import BandIndex, IndexOptions
-from curate.dedup.bounded import bounded_candidates
 from curate.dedup.candidates import all_keys, candidates
-from curate.dedup.lead import lead
-from curate.dedup.memory import plan_memory
+from curate.dedup.indexed import indexed_candidates
+from curate.dedup.leaders import leaders
+from curate.dedup.memory import Plan, plan_memory
 from curate.dedup.shingles import mix
 
 SLOTS, THRESHOLD, BATCH = 128, 0.8, 50_000
 _COPIES, _TEMPLATE, _TEMPLATE_SLOTS = 10, 100, 6
 _SAME = 0.9  # share of slots that a copy has of its original
-_BATCHES = 9  # of the index: with the ninth all runs become one
 _KIND, _ORIGINAL, _CHANGED = np.uint64(1 << 61), np.uint64(1 << 62), np.uint64(3 << 61)
 
 
@@ -128,39 +126,40 @@ def bounded(documents: int, budget: int, folder: Path) -> dict[str, float]:
     """Candidates and leaders of so many documents."""
     plan = plan_memory(documents, threshold=THRESHOLD, slots=SLOTS, budget=budget * 2**20)
     making = [0.0]
-    ends = [0.0]
 
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         for first in range(0, documents, BATCH):
-            count = min(BATCH, documents - first)
             start = time.process_time()
-            made = sketches(first, count)
+            count = min(BATCH, documents - first)
+            made = _digests(first, count), *sketches(first, count)
             making[0] += time.process_time() - start
-            yield np.arange(first, first + count), *made
-        ends[0] = time.process_time()
+            yield made
 
-    started, start = time.perf_counter(), time.process_time()
-    with bounded_candidates(batches(), plan, folder) as found:
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        started, start = time.perf_counter(), time.process_time()
+        index = BandIndex(Path(place), _shape(plan))
+        index.append(batches(), plan, folder)
+        appended = time.process_time()
+        rank = np.arange(documents)
+        found = indexed_candidates(index, rank, rank, np.zeros(documents, np.int64), plan)
         searched = time.process_time()
-        keeper, best = np.arange(documents, dtype=np.int32), np.zeros(documents)
-        pairs = 0
-        for some in found.pairs():
-            lead(keeper, best, some, planted_similarity(some), THRESHOLD)
-            pairs += len(some)
+        keeper, _ = leaders(rank, found.pairs, planted_similarity(found.pairs), THRESHOLD)
         led = time.process_time()
         planted, removed = _copies(documents, keeper)
-        left_over = int((found.unresolved > 0).sum())
+        disk = sum(file.stat().st_size for file in Path(place).glob("run-*"))
     return {
         "documents": documents,
-        "keys_cpu_s": ends[0] - start - making[0],
-        "search_cpu_s": searched - ends[0],
+        "append_cpu_s": appended - start - making[0],
+        "search_cpu_s": searched - appended,
         "lead_cpu_s": led - searched,
         "seconds": time.perf_counter() - started,
         "planned_s": plan.seconds,
         "partitions": plan.partitions,
-        "pairs": pairs,
+        "pairs": len(found.pairs),
         "recall": removed / planted,
-        "unresolved": left_over,
+        "unresolved": int((found.unresolved > 0).sum()),
+        "disk_mb": disk / 1e6,
+        "planned_disk_mb": plan.disk / 1e6,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
         "planned_mb": plan.memory / 1e6,
     }
@@ -169,47 +168,43 @@ def bounded(documents: int, budget: int, folder: Path) -> dict[str, float]:
 def index(stored: int, folder: Path) -> dict[str, float]:
     """A batch against an index, and the same by deriving and sorting all keys."""
     plan = plan_memory(stored, threshold=THRESHOLD, slots=SLOTS, budget=2**30)
-    shape = IndexOptions(SLOTS, plan.bands, plan.rows, THRESHOLD, {"scheme": "planted"})
-    opened = BandIndex(folder, shape)
-    step = stored // _BATCHES + 1
-    for first in range(0, stored, step):
-        _append(opened, *sketches(first, min(step, stored - first)))
+    few = plan_memory(stored // 100, threshold=THRESHOLD, slots=SLOTS, budget=2**30, stored=stored)
+    BandIndex(folder, _shape(plan)).append([(_digests(0, stored), *sketches(0, stored))], plan, folder)
     size = sum(file.stat().st_size for file in folder.iterdir())
     slots, shingles = sketches(0, stored + stored // 100)
-    batch = slots[stored:], shingles[stored:]
+    batch = _digests(stored, stored // 100), slots[stored:], shingles[stored:]
+    everything, rank = _digests(0, len(slots)), np.arange(len(slots))
     times: dict[str, list[float]] = {}
-    for _ in range(5):
-        fresh, other = BandIndex(folder, shape), BandIndex(folder, shape)
+    for number in range(5):
+        fresh = BandIndex(folder, _shape(plan))
         for name, call in {
-            "open_s": partial(BandIndex, folder, shape),
-            "probe_s": partial(fresh.probe, *batch),
-            "warm_s": partial(fresh.probe, *batch),
-            "small_s": partial(other.probe, batch[0][:100], batch[1][:100]),
+            "open_s": partial(BandIndex, folder, _shape(plan)),
+            "numbers_s": partial(fresh.numbers, everything),
+            "append_s": partial(fresh.append, [batch], few, folder / f"aside-{number}", keep=False),
+            "search_s": partial(indexed_candidates, fresh, rank, rank, np.zeros(len(rank), np.int64), few),
             "keys_s": partial(_keys_and_sort, slots, plan.bands, plan.rows),
             "candidates_s": partial(_candidates, slots, shingles, plan.bands, plan.rows),
         }.items():
             times.setdefault(name, []).append(_cpu(call))
     medians = {name: statistics.median(values) for name, values in times.items()}
-    probed = opened.probe(*batch)
     return {
         "stored": stored,
         "batch": len(batch[0]),
-        "pairs": len(probed.pairs),
         **medians,
-        "append_s": _cpu(partial(opened.append, probed, _names(stored, len(batch[0])))),
-        "keys_ratio": medians["keys_s"] / medians["probe_s"],
-        "keys_ratio_warm": medians["keys_s"] / medians["warm_s"],
-        "candidates_ratio": medians["candidates_s"] / medians["probe_s"],
+        "keys_ratio": medians["keys_s"] / medians["append_s"],
+        "candidates_ratio": medians["candidates_s"] / medians["append_s"],
+        "search_ratio": medians["candidates_s"] / (medians["append_s"] + medians["search_s"]),
         "bytes_per_document": size / stored,
     }
 
 
-def _append(opened: BandIndex, slots: np.ndarray, shingles: np.ndarray) -> None:
-    opened.append(opened.probe(slots, shingles), _names(opened.documents, len(slots)))
+def _shape(plan: Plan) -> IndexOptions:
+    return IndexOptions(SLOTS, plan.bands, plan.rows, THRESHOLD, {"scheme": "planted"})
 
 
-def _names(first: int, count: int) -> pa.StringArray:
-    return pa.array([f"{number:032x}" for number in range(first, first + count)])
+def _digests(first: int, count: int) -> np.ndarray:
+    numbers = np.arange(first, first + count, dtype=np.uint64)
+    return np.stack([numbers * np.uint64(0x9E3779B97F4A7C15), numbers], axis=1)
 
 
 def _keys_and_sort(slots: np.ndarray, bands: int, rows: int) -> None:

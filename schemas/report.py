@@ -105,6 +105,21 @@ class NearError(BaseModel):
     wrong: int  # of them below the threshold
 
 
+class NearPlan(BaseModel):
+    """What a search for near-duplicates was to take, and what it took: sketching and exact comparison come on top."""
+
+    documents: int  # new to the index of bands
+    stored: int  # in it before
+    bands: int
+    rows: int
+    partitions: int  # searched one by one
+    memory: int  # bytes, the program included
+    disk: int  # bytes of the index
+    seconds: float  # of one core
+    took_memory: int  # bytes: the most that the process has held since it began
+    took_seconds: float
+
+
 class TableReport(BaseModel):
     """One table of one run."""
 
@@ -121,6 +136,7 @@ class TableReport(BaseModel):
     fail_together: list[FailTogether] = []  # the most frequent first
     drop_rates: list[DropRate] = []  # by column, the largest group first
     near_errors: list[NearError] = []  # one for each `minhash` step
+    near_plans: list[NearPlan] = []  # one for each that verifies
     languages: dict[str, int] = {}
     failures: list[Failure] = []  # at most 20, as a sample
     arrived: int = 0  # not there in the version before

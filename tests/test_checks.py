@@ -334,7 +334,10 @@ def test_the_nearest_of_a_sample_is_the_nearest_of_all():
         made.shingles,
     )
     drawn = np.arange(0, 40, dtype=np.int64)
-    found = dict(nearest(slots, shingles, drawn, 0.8).tolist())
+    batches = [(rows, slots[rows], shingles[rows]) for rows in (np.arange(30, 80), np.arange(30))]
+    pairs, same = nearest(batches, drawn, slots[drawn], shingles[drawn], 0.8)
+    assert (same / slots.shape[1] == estimates(slots, pairs)).all()
+    found = dict(pairs.tolist())
     for row in drawn.tolist():
         others = np.array([[row, other] for other in range(len(texts)) if other != row])
         sizes = shingles[others]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from curate.cli.options import Json, Limit, Settings, Strict, Workers, read_settings
+from curate.cli.options import Json, Limit, Memory, Settings, Strict, Workers, read_settings
 from schemas.errors import UsageError
 
 
@@ -29,6 +29,7 @@ def clean(
     limit: Limit = 0,
     settings: Settings = (),
     workers: Workers = None,
+    memory: Memory = "",
     as_json: Json = False,
 ) -> None:
     """Clean some files once, without a lake.
@@ -77,6 +78,7 @@ def clean(
     with working("the same command") as progress:
         report = clean_files(
             files, out, recipe=recipe, columns=named, add=add, shard_size=shard_size, strict=strict, limit=limit, workers=workers,
+            memory=memory,
             progress=progress, overrides=overrides,
         )  # fmt: skip
     beside = beside_output(Path(out))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from curate.cli.clean import read_columns
-from curate.cli.options import Json, Limit, Strict, Workers
+from curate.cli.options import Json, Limit, Memory, Strict, Workers
 from schemas.errors import UsageError
 
 
@@ -38,6 +38,7 @@ def dedup(
     strict: Strict = False,
     limit: Limit = 0,
     workers: Workers = None,
+    memory: Memory = "",
     as_json: Json = False,
 ) -> None:
     """Drop copies and near-duplicates of some files, once.
@@ -111,7 +112,7 @@ def dedup(
     with working("the same command") as progress:
         report = dedup_files(
             files, out, against=against, drop=drop, options=options, columns=read_columns(columns), add=add,
-            shard_size=shard_size, strict=strict, limit=limit, workers=workers, progress=progress,
+            shard_size=shard_size, strict=strict, limit=limit, workers=workers, memory=memory, progress=progress,
         )  # fmt: skip
     beside = beside_output(Path(out))
     where = {} if out == "-" else {"kept": out, "dropped": f"{beside}/dropped.parquet"}

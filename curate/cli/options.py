@@ -29,6 +29,13 @@ Strict = Annotated[
     bool,
     Parameter(negative="", help="Stop at the first input that cannot be read.", show_default=False),
 ]
+Memory = Annotated[
+    str,
+    Parameter(
+        help="Memory that the search for near-duplicates may take, such as 4GB; 2GiB if not given.",
+        show_default=False,
+    ),
+]
 Workers = Annotated[
     int | None, Parameter(help="Worker processes; one for each core if not given.", show_default=False)
 ]

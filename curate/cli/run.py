@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from curate.cli.options import Json, Lake, Limit, Settings, Strict, Workers, read_settings
+from curate.cli.options import Json, Lake, Limit, Memory, Settings, Strict, Workers, read_settings
 
 if TYPE_CHECKING:
     from schemas.report import RunReport
@@ -21,6 +21,7 @@ def run(
     strict: Strict = False,
     settings: Settings = (),
     workers: Workers = None,
+    memory: Memory = "",
     no_index: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     as_json: Json = False,
 ) -> None:
@@ -54,6 +55,7 @@ def run(
             strict=strict,
             overrides=overrides,
             workers=workers,
+            memory=memory,
             index=not no_index,
             progress=progress,
         )

@@ -19,6 +19,7 @@ def run(
     strict: bool = False,
     overrides: Mapping[str, Any] | None = None,
     workers: int | None = None,
+    memory: str = "",
     index: bool = True,
     progress: Progress | None = None,
 ) -> RunReport:
@@ -26,13 +27,14 @@ def run(
 
     Makes every table in the folder `lake`, then the index if the recipe has one, puts it live if it
     passes its gates, and writes the report page. `overrides` is merged over the recipe; a `strict` run ends
-    at the first input that cannot be read.
+    at the first input that cannot be read; `memory` ("4GB") is what the search for near-duplicates may take.
 
     Raises:
         CurateError: what went wrong, and what to do; finished work is kept.
     """
     from curate.engine.plan import make_plan
     from curate.engine.run import run_tables
+    from curate.engine.session import read_memory
     from curate.lake.lake import open_lake
     from curate.reports.html import write_report
     from curate.reports.samples import corpus_samples
@@ -49,6 +51,7 @@ def run(
         make=make_table,
         limit=limit,
         workers=workers,
+        memory=read_memory(memory),
         progress=progress,
         strict=strict,
     )

@@ -12,6 +12,7 @@ def warm() -> None:
     from curate.dedup.anchors import anchors, neighbours
     from curate.dedup.candidates import candidates
     from curate.dedup.compatible import minhash_values
+    from curate.dedup.indexed import warm_index
     from curate.dedup.leaders import leaders
     from curate.dedup.nearest import nearest
     from curate.dedup.shingles import shingle_sets
@@ -24,7 +25,9 @@ def warm() -> None:
     rank = np.arange(3)
     pairs = candidates(sketches.slots, sketches.shingles, rank, threshold=0.8, bands=2, rows=2).pairs
     estimates(sketches.slots, pairs)
-    nearest(sketches.slots, sketches.shingles, np.arange(2), 0.8)
+    batch = np.arange(3), sketches.slots, sketches.shingles
+    nearest([batch], np.arange(2), sketches.slots[:2], sketches.shingles[:2], 0.8)
+    warm_index(sketches.slots, sketches.shingles)
     leaders(rank, pairs, similarities(texts, pairs, options), 0.8)
     shingle_sets(texts, options)
     neighbours(anchors(texts, options), texts, 0.8)

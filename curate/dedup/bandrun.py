@@ -1,290 +1,288 @@
-"""One immutable run of a band index: Parquet as the truth, and a flat file beside it that is mapped.
+"""One immutable run of a band index: texts in order of arrival, and their bands in order of key.
 
-`NAME.bands.parquet` has an entry (key, document) for each band of each document, sorted by both; document
-numbers go up in order of arrival. `NAME.documents.parquet` has a row for each document: its key (the digest
-of its text) and its record (number of shingles, one byte a slot).
+A run is a few files NAME.KIND, each an array with checksums (`checked.py`):
 
-`NAME.flat` holds the same in 64-bit words, so that a search touches what it needs: starts (where in the keys
-each prefix of the key begins; up to 16 keys share one on average), keys, documents (two a word), records, and a
-checksum for every 4 KB of these. Each stretch is checked when it is first touched; if one byte differs, the
-file is made anew from the Parquet files, whose pages have checksums of their own.
+- `records`, `digests`: of each text the number of its shingles and a byte a slot (`compare.py`), and its key in the
+  lake, 128 bits. `wordless` has the numbers of those without a word, which are in no band.
+- `keys`, `numbers`: an entry (key, number of the text) for each band of each text, sorted by both. `starts` says where
+  each prefix of the key begins; up to 16 keys share one on average, so that a look-up touches a page or two.
+- `pairs`, `counts`: pairs of texts that pass the comparison of records, and in how many keys they were found.
+- `giants`: keys that passed 64 entries with this run.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from curate.dedup.checked import ArrayWriter, CheckedArray, Values, is_sound
 from curate.dedup.compare import Flags
-from curate.dedup.shingles import I64, U64, mix
+from curate.dedup.shingles import I64, U64, read_only
 from curate.text.jit import kernel
-from schemas.errors import LakeError
 
 U32 = npt.NDArray[np.uint32]
+U16 = npt.NDArray[np.uint16]
 
-BANDS = pa.schema([pa.field("key", pa.uint64(), False), pa.field("document", pa.uint32(), False)])
-_BLOCK = 512  # words with a checksum of their own: a page of memory
 _SHARED = 16  # keys that share a prefix on average, at most: walking them is faster than halving
+_MOST_RUNS = 8  # above, the newest are merged: a search costs a little for each run
 _AHEAD = 64  # keys that are looked up at once
-_GROUP = 2**18  # entries of a row group
-_ODD = np.uint64(0x9FB21C651E98DF25)
-
-
-def documents_schema(words: int) -> pa.Schema:
-    """Of the table of documents whose records have so many words."""
-    return pa.schema([pa.field("key", pa.string(), False), pa.field("record", pa.binary(8 * words), False)])
-
-
-@kernel
-def _checksum(flat: U64, block: int) -> np.uint64:
-    """Four lanes, each a chain of bijections: a change of one word always shows."""
-    a = b = c = d = np.uint64(block)
-    for i in range(block * _BLOCK, (block + 1) * _BLOCK, 4):
-        a = (a ^ flat[i]) * _ODD
-        b = (b ^ flat[i + 1]) * _ODD
-        c = (c ^ flat[i + 2]) * _ODD
-        d = (d ^ flat[i + 3]) * _ODD
-    return mix(a) ^ mix(b + np.uint64(1)) * _ODD ^ mix(c + np.uint64(2)) ^ d
-
-
-@kernel
-def _checksums(flat: U64, sums: U64) -> None:
-    for block in range(len(sums)):
-        sums[block] = _checksum(flat, block)
-
-
-@kernel
-def _sound(flat: U64, sums: U64, seen: Flags, first: np.int64 | int, last: np.int64 | int) -> bool:
-    """Whether words `first` to `last` are as they were written."""
-    for block in range(first // _BLOCK, last // _BLOCK + 1):
-        if not seen[block]:
-            if _checksum(flat, block) != sums[block]:
-                return False
-            seen[block] = True
-    return True
+_GATHER = 2048  # records between two releases of mapped pages: the kernel maps 64 KB around each
 
 
 @kernel
 def _find(
-    flat: U64, sums: U64, seen: Flags, bits: int, entries: int, wanted: U64, low: I64, high: I64
-) -> bool:
+    starts: U64, starts_sums: U64, starts_seen: Flags, keys: U64, sums: U64, seen: Flags, entries: int, bits: int,
+    wanted: U64, low: I64, high: I64,
+) -> bool:  # fmt: skip
     """Where the entries of each wanted key begin and end, keys sorted; False if what was read is damaged."""
     shift = np.uint64(64 - bits)
-    base = (1 << bits) + 1
     at = sound = starts_sound = np.int64(0)  # what lies before these was checked, as far as it was read
     for begin in range(0, len(wanted), _AHEAD):
         some = range(begin, min(begin + _AHEAD, len(wanted)))
         for i in some:  # all loads at once: in the walk each waits for the one before
             prefix = np.int64(wanted[i] >> shift)
             if prefix >= starts_sound:
-                if not _sound(flat, sums, seen, prefix, prefix):
+                if not is_sound(starts, starts_sums, starts_seen, prefix, prefix):
                     return False
-                starts_sound = (prefix // _BLOCK + 1) * _BLOCK
-            low[i] = np.int64(flat[prefix])
+                starts_sound = prefix + 1
+            low[i] = np.int64(starts[prefix])
         for i in some:
-            high[i] = np.int64(flat[base + low[i]])  # written over below: the load is what counts
+            high[i] = np.int64(keys[min(low[i], entries - 1)])  # written over below: the load is what counts
         for i in some:
             start = at = max(at, low[i])
-            while at < entries and flat[base + at] < wanted[i]:
+            while at < entries and keys[at] < wanted[i]:
                 at += 1
             low[i] = high[i] = at
-            while high[i] < entries and flat[base + high[i]] == wanted[i]:  # at most 256 have the same
+            while high[i] < entries and keys[high[i]] == wanted[i]:
                 high[i] += 1
             if high[i] >= sound:  # only now, since the walk says how far
-                if entries and not _sound(flat, sums, seen, base + start, base + min(high[i], entries - 1)):
+                first, last = min(int(start), entries - 1), min(int(high[i]), entries - 1)
+                if not is_sound(keys, sums, seen, first, last):
                     return False
-                sound = ((base + high[i]) // _BLOCK + 1) * _BLOCK - base
+                sound = np.int64(last + 1)
     return True
 
 
 @kernel
-def _copy_documents(
-    flat: U64, sums: U64, seen: Flags, first: int, low: I64, high: I64, at: I64, out: I64
-) -> bool:
-    """Documents of entries `low[i]` to `high[i]` to `out[at[i]]` and on, which moves on."""
+def _copy_numbers(words: U64, sums: U64, seen: Flags, low: I64, high: I64, at: I64, out: I64) -> bool:
+    """Numbers of entries `low[i]` to `high[i]` to `out[at[i]]` and on, which moves on."""
     for i in range(len(low)):
-        if low[i] < high[i] and not _sound(flat, sums, seen, first + low[i] // 2, first + (high[i] - 1) // 2):
+        if low[i] < high[i] and not is_sound(words, sums, seen, low[i] // 2, (high[i] - 1) // 2):
             return False
         for e in range(low[i], high[i]):
-            out[at[i]] = np.int64(flat[first + e // 2] >> np.uint64(32 * (e % 2)) & np.uint64(0xFFFFFFFF))
+            out[at[i]] = np.int64(words[e // 2] >> np.uint64(32 * (e % 2)) & np.uint64(0xFFFFFFFF))
             at[i] += 1
     return True
 
 
 @kernel
-def _copy_records(flat: U64, sums: U64, seen: Flags, first: int, rows: I64, out: U64) -> bool:
-    words = out.shape[1]
+def _copy_records(words: U64, sums: U64, seen: Flags, rows: I64, out: U64) -> bool:
+    size = out.shape[1]
     for i in range(len(rows)):
-        start = first + rows[i] * words
-        if not _sound(flat, sums, seen, start, start + words - 1):
+        start = rows[i] * size
+        if not is_sound(words, sums, seen, start, start + size - 1):
             return False
-        out[i] = flat[start : start + words]
+        out[i] = words[start : start + size]
     return True
+
+
+def records_at(found: CheckedArray, rows: I64, words: int) -> U64:
+    """Records (n, words) at sorted rows of an array of records; mapped pages are let go on the way."""
+    out = np.empty((len(rows), words), np.uint64)
+    for start in range(0, len(rows), _GATHER):
+        part = slice(start, start + _GATHER)
+        found.require(_copy_records(found.words, found.sums, found.seen, rows[part], out[part]))
+        found.release()
+    return out
 
 
 @dataclass(frozen=True)
 class Run:
-    """Documents `first` to `first + documents`, and their entries."""
+    """What a run holds: texts `first` to `first + documents`, and so many values of the other kinds."""
 
     name: str
     first: int
     documents: int
+    wordless: int
     entries: int
+    pairs: int
+    giants: int
+
+
+def _bits(entries: int) -> int:
+    return max(1, (entries // _SHARED).bit_length())
 
 
 class OpenRun:
-    """A run whose flat file is mapped; it is made anew when it is missing or damaged."""
+    """A run whose files are mapped.
+
+    Raises:
+        DamagedError: a file is missing or damaged, now or when it is read.
+    """
 
     def __init__(self, folder: Path, run: Run, words: int) -> None:
-        self.folder, self.run, self.words = folder, run, words
-        self._bits = max(1, (run.entries // _SHARED).bit_length())
-        self._keys = (1 << self._bits) + 1
-        self._documents = self._keys + run.entries
-        self._records = self._documents + (run.entries + 1) // 2
-        self._blocks = -(-(self._records + run.documents * words) // _BLOCK)
-        self._path = folder / f"{run.name}.flat"
-        if not self._path.exists() or self._path.stat().st_size != 8 * self._blocks * (_BLOCK + 1):
-            self._make()
-        self._map()
+        def opened(kind: str, dtype: npt.DTypeLike, count: int) -> CheckedArray:
+            return CheckedArray(folder / f"{run.name}.{kind}", dtype, count)
+
+        self.run, self.words = run, words
+        self.records = opened("records", np.uint64, run.documents * words)
+        self.digests = opened("digests", np.uint64, run.documents * 2)
+        self.wordless = opened("wordless", np.uint64, run.wordless)
+        self.keys = opened("keys", np.uint64, run.entries)
+        self.numbers = opened("numbers", np.uint32, run.entries)
+        self.starts = opened("starts", np.uint64, (1 << _bits(run.entries)) + 1)
+        self.pairs = opened("pairs", np.uint64, run.pairs)
+        self.counts = opened("counts", np.uint16, run.pairs)
+        self.giants = opened("giants", np.uint64, run.giants)
 
     def find(self, wanted: U64) -> tuple[I64, I64]:
         """First entry and the one behind the last, (g,) each, of sorted keys (g,)."""
-        low, high = np.empty(len(wanted), np.int64), np.empty(len(wanted), np.int64)
-        flat, sums, seen = self._flat, self._sums, self._seen
-        if not _find(flat, sums, seen, self._bits, self.run.entries, wanted, low, high):
-            self._mend()
-            return self.find(wanted)
+        low, high = np.zeros(len(wanted), np.int64), np.zeros(len(wanted), np.int64)
+        if self.run.entries:
+            starts, keys = self.starts, self.keys
+            sound = _find(
+                starts.words, starts.sums, starts.seen, keys.words, keys.sums, keys.seen, self.run.entries,
+                _bits(self.run.entries), read_only(wanted, np.uint64), low, high,
+            )  # fmt: skip
+            keys.require(sound)
         return low, high
 
-    def documents_of(self, low: I64, high: I64, at: I64, out: I64) -> None:
-        """Document numbers of entries `low[i]` to `high[i]` to `out` from `at[i]`, which moves on."""
-        start = at.copy()
-        if not _copy_documents(self._flat, self._sums, self._seen, self._documents, low, high, at, out):
-            self._mend()
-            at[:] = start
-            self.documents_of(low, high, at, out)
+    def numbers_of(self, low: I64, high: I64, at: I64, out: I64) -> None:
+        """Numbers of the texts of entries `low[i]` to `high[i]` to `out` from `at[i]`, which moves on."""
+        found = self.numbers
+        found.require(_copy_numbers(found.words, found.sums, found.seen, low, high, at, out))
 
     def records_of(self, numbers: I64) -> U64:
-        """Records of documents by number, (n, words)."""
-        out = np.empty((len(numbers), self.words), np.uint64)
-        rows = numbers - self.run.first
-        if not _copy_records(self._flat, self._sums, self._seen, self._records, rows, out):
-            self._mend()
-            return self.records_of(numbers)
-        return out
+        """Records of texts by number, sorted, (n, words)."""
+        return records_at(self.records, numbers - self.run.first, self.words)
 
-    def _map(self) -> None:
-        words = np.memmap(self._path, np.uint64, mode="r").view(np.ndarray)
-        self._flat, self._sums = words[: self._blocks * _BLOCK], words[self._blocks * _BLOCK :]
-        self._seen = np.zeros(self._blocks, np.bool_)
-
-    def _mend(self) -> None:
-        self._make()
-        self._map()
-
-    def _make(self) -> None:
-        """Write the flat file from the Parquet files; it appears whole or not at all."""
-        temporary = self._path.with_name(f".{self._path.name}.{uuid.uuid4().hex[:8]}.tmp")
-        try:
-            mapped = np.memmap(temporary, np.uint64, "w+", shape=(self._blocks * (_BLOCK + 1),))
-            words: U64 = mapped.view(np.ndarray)
-            counts = np.zeros(self._keys, np.int64)
-            entry = 0
-            documents = words[self._documents : self._records].view(np.uint32)
-            for keys, numbers in read_entries(self.folder, self.run):
-                words[self._keys + entry : self._keys + entry + len(keys)] = keys
-                documents[entry : entry + len(keys)] = numbers
-                prefixes = (keys >> np.uint64(64 - self._bits)).astype(np.int64)
-                counts[1:] += np.bincount(prefixes, minlength=self._keys - 1)
-                entry += len(keys)
-            words[: self._keys] = np.cumsum(counts)
-            at = self._records
-            for batch in read_documents(self.folder, self.run):
-                record = batch.column("record")
-                data = np.frombuffer(record.buffers()[1], np.uint64)
-                size = len(record) * self.words
-                words[at : at + size] = data[record.offset * self.words :][:size]
-                at += size
-            _checksums(words, words[self._blocks * _BLOCK :])
-            mapped.flush()
-            temporary.replace(self._path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    def release(self) -> None:
+        """Let go of pages that a search has read."""
+        for found in (self.keys, self.numbers, self.starts):
+            found.release()
 
 
-def read_entries(folder: Path, run: Run) -> Iterator[tuple[U64, U32]]:
-    """Keys and documents of a run in order, some at once, from the Parquet file.
+class RunWriter:
+    """Writes a run: all its texts, then its entries in order, then what was found."""
 
-    Raises:
-        LakeError: the file is missing or damaged.
+    def __init__(self, folder: Path, first: int, words: int) -> None:
+        self.folder, self.first, self.words = folder, first, words
+        self.name = f"run-{first:010d}-{uuid.uuid4().hex[:8]}"
+        self._files: dict[str, ArrayWriter] = {}
+        self._written: dict[str, int] = {}
+        self._starts = np.zeros(0, np.int64)
+
+    def texts(self, records: U64, digests: U64, wordless: Values) -> None:
+        """Append texts: records (n, words), digests (n, 2), and the numbers of those without a word."""
+        self._write("records", records)
+        self._write("digests", digests)
+        self._write("wordless", wordless.astype(np.uint64))
+
+    def open_records(self) -> CheckedArray:
+        """All records, once all texts are written."""
+        self._close("records")
+        return CheckedArray(self.folder / f"{self.name}.records", np.uint64, self._written.get("records", 0))
+
+    def begin_entries(self, count: int) -> None:
+        """So many entries will follow."""
+        self._starts = np.zeros((1 << _bits(count)) + 1, np.int64)
+
+    def entries(self, keys: U64, numbers: Values) -> None:
+        """Append entries, sorted by key, then number, also from call to call."""
+        self._write("keys", keys)
+        self._write("numbers", numbers.astype(np.uint32))
+        bits = (len(self._starts) - 1).bit_length() - 1
+        prefixes = (keys >> np.uint64(64 - bits)).astype(np.int64)
+        if len(prefixes):  # sorted: only what lies between the first and the last counts
+            low = int(prefixes[0])
+            self._starts[low + 1 : int(prefixes[-1]) + 2] += np.bincount(prefixes - low)
+
+    def found(self, pairs: U64, counts: U16, giants: U64) -> None:
+        """Append pairs with their counts, and giant keys."""
+        self._write("pairs", pairs)
+        self._write("counts", counts)
+        self._write("giants", giants)
+
+    def close(self) -> Run:
+        """End the run."""
+        self._write("starts", np.cumsum(self._starts).astype(np.uint64))
+        for kind in (
+            "records",
+            "digests",
+            "wordless",
+            "keys",
+            "numbers",
+            "pairs",
+            "counts",
+            "giants",
+            "starts",
+        ):
+            self._close(kind)
+        written = self._written
+        documents = written["digests"] // 2
+        return Run(
+            self.name, self.first, documents, written["wordless"], written["keys"], written["pairs"], written["giants"]
+        )  # fmt: skip
+
+    def _write(self, kind: str, values: Values) -> None:
+        if kind not in self._written:
+            self._files[kind] = ArrayWriter(self.folder / f"{self.name}.{kind}")
+            self._written[kind] = 0
+        self._files[kind].write(values)
+        self._written[kind] += values.size
+
+    def _close(self, kind: str) -> None:
+        if kind not in self._written:
+            self._write(kind, np.empty(0, np.uint64))
+        if kind in self._files:
+            self._files.pop(kind).close()
+
+
+def merged_entries(runs: list[OpenRun], size: int) -> Iterable[tuple[U64, U32]]:
+    """Entries of runs in order of key, of equal keys in order of the runs; `size` of each at a time."""
+    parts = [zip(run.keys.parts(size), run.numbers.parts(size), strict=True) for run in runs]
+    heads = [next(part, None) for part in parts]
+    while any(head is not None for head in heads):
+        border = min(head[0][-1] for head in heads if head is not None)
+        taken = []
+        for number, head in enumerate(heads):
+            # All with the border's key must be taken at once, also those of the next part.
+            while head is not None and head[0][0] <= border:
+                stop = int(np.searchsorted(head[0], border, "right"))
+                taken.append((head[0][:stop], head[1][:stop]))
+                head = (head[0][stop:], head[1][stop:]) if stop < len(head[0]) else next(parts[number], None)
+            heads[number] = head
+        keys, numbers = (np.concatenate(side) for side in zip(*taken, strict=True))
+        order = np.argsort(keys, kind="stable")
+        yield keys[order], numbers[order]
+
+
+def sorted_entries(entries: npt.NDArray[np.void]) -> tuple[U64, U32]:
+    """Keys and numbers, sorted by both."""
+    keys, numbers = np.ascontiguousarray(entries["key"]), np.ascontiguousarray(entries["number"])
+    order = np.argsort(keys)
+    keys, numbers = keys[order], numbers[order]
+    again = keys[1:] == keys[:-1]
+    tied = np.flatnonzero(np.append(again, False) | np.append(False, again))
+    # A stable sort takes six times as long; few keys are equal.
+    numbers[tied] = numbers[tied[np.lexsort((numbers[tied], keys[tied]))]]
+    return keys, numbers
+
+
+def merged_from(entries: list[int]) -> int:
+    """Where the newest runs begin that are merged into one; the last run's own place if none are.
+
+    With more than 8, the newer half, and each run before them that is not larger than all these together:
+    so an entry is written again about once for every doubling of the index.
     """
-    for batch in _read(folder / f"{run.name}.bands.parquet", run.entries, _GROUP):
-        yield batch.column("key").to_numpy(), batch.column("document").to_numpy()
-
-
-def read_documents(folder: Path, run: Run) -> Iterator[pa.RecordBatch]:
-    """Keys and records of the documents of a run in order, from the Parquet file.
-
-    Raises:
-        LakeError: the file is missing or damaged.
-    """
-    yield from _read(folder / f"{run.name}.documents.parquet", run.documents, 50_000)
-
-
-def _read(path: Path, rows: int, size: int) -> Iterator[pa.RecordBatch]:
-    read = 0
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            for batch in file.iter_batches(batch_size=size):
-                read += len(batch)
-                yield batch
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, str(error)) from error
-    if read != rows:
-        raise _damaged(path, f"it has {read:,} rows, not {rows:,}")
-
-
-def _damaged(path: Path, what: str) -> LakeError:
-    return LakeError(
-        f"{path} cannot be read: {what}",
-        hint=f"Delete the folder {path.parent}: the index is made anew from the stored signatures.",
-    )
-
-
-def write_run(
-    folder: Path,
-    first: int,
-    entries: Iterable[tuple[U64, U32]],
-    documents: Iterable[pa.RecordBatch],
-    words: int,
-) -> Run:
-    """Write the Parquet files of a run; entries come sorted, in parts."""
-    name = f"run-{first:010d}-{uuid.uuid4().hex[:8]}"
-    bands = (pa.record_batch([pa.array(keys), pa.array(numbers)], schema=BANDS) for keys, numbers in entries)
-    # Keys are random: a dictionary or compression would only cost time.
-    found = _write(folder / f"{name}.bands.parquet", BANDS, bands)
-    rows = _write(folder / f"{name}.documents.parquet", documents_schema(words), documents)
-    return Run(name, first, rows, found)
-
-
-def _write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
-    rows = 0
-    with pq.ParquetWriter(
-        path,
-        schema,
-        compression="none",
-        use_dictionary=False,
-        write_page_checksum=True,
-        write_statistics=False,
-    ) as writer:
-        for batch in batches:
-            writer.write_table(pa.Table.from_batches([batch]), row_group_size=_GROUP)
-            rows += len(batch)
-    return rows
+    start = len(entries) - 1
+    if len(entries) > _MOST_RUNS:
+        start = len(entries) // 2
+        while start and entries[start - 1] <= sum(entries[start:]):
+            start -= 1
+    return start

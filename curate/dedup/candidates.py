@@ -4,7 +4,7 @@ Band by band: a key per row from the slots of the band; rows partitioned by the 
 that the table of each partition fits the cache; equal keys make a bucket, in order of rank. Within a
 bucket sketches are compared (`compare.py`), and a pair passes if its estimate does not exclude the threshold.
 
-All of this is in memory. `bounded.py` finds the same pairs within a budget, `bandindex.py` those of new rows.
+All of this is in memory, for the rows of one run. `indexed.py` finds the same pairs through a stored index.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def candidates(
     found = [np.empty(0, np.uint64)]
     for band in range(bands):
         members, borders = buckets(firsts(band_keys(slots, position, band, rows)))
-        found.append(compare(members, borders, records, slots.shape[1], threshold, least, 0, left_over)[0])
+        found.append(compare(members, borders, records, slots.shape[1], threshold, least, 0, left_over))
     unresolved = np.empty_like(left_over)
     unresolved[order] = left_over
     packed = np.sort(np.concatenate(found))  # then the distinct: np.unique took 16 times as long

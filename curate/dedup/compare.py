@@ -5,9 +5,8 @@ Rows of a bucket stand in order of rank. The first 64 are compared with all befo
 of them goes into the next list, which is treated the same way, up to four lists. What the last one leaves
 is counted.
 
-What a row is compared with depends on the rows before it alone. So the pairs among the first rows of a
-corpus are the same whatever follows, and of a bucket only rows that were among the first 64 of a list are
-ever needed again (at most 256): what `bandindex.py` stores.
+So in a bucket of at most 64 all pairs are compared, whatever the ranks: those pairs `bandindex.py` stores. What
+is compared in a larger one depends on the ranks, and `indexed.py` does it anew.
 
 Sketches are compared by the lowest byte of each slot: a quarter of the memory. Equal slots have equal
 bytes, so no pair is lost that all 32 bits would find; of slots that differ, one in 256 counts as equal.
@@ -108,8 +107,8 @@ def compare_list(
 def compare(
     members: I32, borders: I64, records: U64, slots: int, threshold: float, least: int, new: int,
     unresolved: I32,
-) -> tuple[U64, Flags]:  # fmt: skip
-    """Pairs of record numbers (first << 32 | second) that pass, over all buckets, and which entries lead.
+) -> U64:  # fmt: skip
+    """Pairs of record numbers (first << 32 | second) that pass, over all buckets.
 
     Bucket g has the entries `borders[g]` to `borders[g + 1]` of `members`, in order of rank; record numbers
     rise with rank. Only pairs whose second is `new` or later are given. `unresolved` (one number a record)
@@ -132,4 +131,4 @@ def compare(
             items = items[:left]
         for entry in items:
             unresolved[members[entry]] += not head[entry]
-    return found[:count].copy(), head
+    return found[:count].copy()

@@ -1,7 +1,7 @@
 """What near-duplicates of n documents will take, before anything is read.
 
-The constants of memory and disk are sizes of arrays as `bounded.py` holds them; those of time were measured
-by `benchmarks/dedup_memory.py` (10 million sketches, one core).
+The constants of memory and disk are sizes of arrays as `bandindex.py` and `indexed.py` hold them; those of time
+were measured by `benchmarks/dedup_memory.py` (10 million sketches, one core).
 """
 
 from __future__ import annotations
@@ -12,22 +12,25 @@ from curate.dedup.bands import bands as bands_of
 from curate.dedup.compare import record_words
 from schemas.errors import UsageError
 
-ENTRY = 12  # bytes of a key and a position on disk
-_ENTRY_AT_WORK = 60  # bytes of it while its partition is searched
+ENTRY = 12  # bytes of a key and the number of its text, in the index and while it is put aside
+DIGEST = 16
+BUDGET = 2 * 2**30  # bytes, where none is given
+_ENTRY_AT_WORK = 72  # bytes of a key while its partition is searched
 _MEMBER_AT_WORK = 120  # of a row of a bucket beside its record: numbers, and the pairs that it is found in
-_DOCUMENT = 20  # of a document, throughout: place, count of what is unresolved, keeper, similarity
+_DOCUMENT = 60  # of a text, throughout: digest, number, rank, row, keeper, similarity
 _PROGRAM = 250 * 2**20  # Python, NumPy, PyArrow, kernels
 _PARTITIONS = 512  # files open at once: systems allow a process 1,024
 _LARGEST = 2**31 - 1  # positions are int32
 # Seconds of one core a key: to derive and append it; to find its equals and compare.
-_SPILL, _SEARCH = 0.05e-6, 0.11e-6
+_SPILL, _SEARCH = 0.07e-6, 0.16e-6
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How candidates of so many documents are found within a budget, and what that takes."""
+    """How candidates of so many new documents are found within a budget, and what that takes."""
 
     documents: int
+    """Those that are new to the index."""
     slots: int
     threshold: float
     bands: int
@@ -38,18 +41,25 @@ class Plan:
     """Parts into which the keys are spilled; one is held at once."""
     members: int
     """Rows of buckets whose records are held at once."""
+    stored: int = 0
+    """Documents that are in the index."""
 
     @property
     def memory(self) -> int:
-        """Bytes resident at most: a partition, records of its buckets, 20 a document, and the program."""
+        """Bytes resident at most: a partition, records of its buckets, 60 a document, and the program."""
         entries = self.documents * self.bands // self.partitions
         members = min(self.members, entries) * (8 * record_words(self.slots) + _MEMBER_AT_WORK)
-        return entries * _ENTRY_AT_WORK + members + _DOCUMENT * self.documents + _PROGRAM
+        return entries * _ENTRY_AT_WORK + members + _DOCUMENT * (self.stored + self.documents) + _PROGRAM
 
     @property
     def disk(self) -> int:
-        """Bytes of spilled keys and records; pairs come on top, 8 each."""
-        return self.documents * (self.bands * ENTRY + 8 * record_words(self.slots))
+        """Bytes that stay in the index: keys, records, digests. While it runs `spilled` comes on top; pairs are 10 each."""
+        return self.documents * (self.bands * ENTRY + 8 * record_words(self.slots) + DIGEST)
+
+    @property
+    def spilled(self) -> int:
+        """Bytes of keys that are put aside while it runs."""
+        return self.documents * self.bands * ENTRY
 
     @property
     def seconds(self) -> float:
@@ -61,16 +71,17 @@ class Plan:
 
         >>> for line in plan_memory(10_000_000, threshold=0.8, slots=128, budget=2**30).lines(): print(line)
         10,000,000 documents, threshold 0.8: 20 bands of 6 of 128 slots
-        memory  1.0 GiB, with 32 partitions searched one by one
-        disk    3.5 GiB while it runs, and 8 bytes a pair
+        memory  1.5 GiB, with 32 partitions searched one by one
+        disk    3.7 GiB for the index, 2.2 GiB more while it runs
         time    1 min of one core, beside signing and exact comparison
         """
         shape = f"{self.bands} bands of {self.rows} of {self.slots} slots"
         search = f"with {self.partitions} partitions searched one by one"
+        beside = f" beside {self.stored:,} in the index" if self.stored else ""
         return [
-            f"{self.documents:,} documents, threshold {self.threshold:g}: {shape}",
+            f"{self.documents:,} documents{beside}, threshold {self.threshold:g}: {shape}",
             f"memory  {_gib(self.memory)}, {search}",
-            f"disk    {_gib(self.disk)} while it runs, and 8 bytes a pair",
+            f"disk    {_gib(self.disk)} for the index, {_gib(self.spilled)} more while it runs",
             f"time    {self.seconds / 60:,.0f} min of one core, beside signing and exact comparison",
         ]
 
@@ -85,14 +96,15 @@ def plan_memory(
     threshold: float,
     slots: int,
     budget: int,
+    stored: int = 0,
     recall: float = 0.995,
     shape: tuple[int, int] | None = None,
 ) -> Plan:
-    """Bands, partitions and predicted cost for `documents` texts with sketches of `slots` numbers.
+    """Bands, partitions and predicted cost for `documents` new texts with sketches of `slots` numbers.
 
-    `budget` is in bytes; `shape` are bands and rows where they are given, else threshold and recall set
+    `budget` is in bytes; `stored` texts are in the index; `shape` are bands and rows where they are given, else threshold and recall set
     them. Half of the budget holds a partition's keys, a quarter records of its buckets. The prediction
-    takes keys to be spread evenly: a bucket of a share p of all documents may add 60 p bytes a document.
+    takes keys to be spread evenly: a bucket of a share p of all documents may add 80 p bytes a document.
 
     Raises:
         UsageError: more than 2^31 - 1 documents, a budget that would need more than 512 partitions, or
@@ -101,11 +113,11 @@ def plan_memory(
     b, r = shape or bands_of(threshold, slots, recall)
     need = -(-2 * documents * b * _ENTRY_AT_WORK // max(budget, 1))
     partitions = 1 << max(need - 1, 0).bit_length()
-    if documents > _LARGEST or partitions > _PARTITIONS:
+    if documents + stored > _LARGEST or partitions > _PARTITIONS:
         least = 2 * documents * b * _ENTRY_AT_WORK // _PARTITIONS
         raise UsageError(
-            f"{documents:,} documents in {b} bands with a budget of {budget / 2**20:,.0f} MiB.",
+            f"{documents:,} new documents in {b} bands with a budget of {budget / 2**20:,.0f} MiB.",
             hint=f"At most {_LARGEST:,} documents; these need {least / 2**20:,.0f} MiB.",
         )
     members = max(1024, budget // 4 // (8 * record_words(slots) + _MEMBER_AT_WORK))
-    return Plan(documents, slots, threshold, b, r, budget, partitions, members)
+    return Plan(documents, slots, threshold, b, r, budget, partitions, members, stored)

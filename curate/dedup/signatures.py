@@ -6,30 +6,41 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.dedup.bounded import Batch
+from curate.dedup.shingles import I64, U32, U64
+from curate.lake.digest import key_lanes
+
+Batch = tuple[I64, U32, npt.NDArray[np.int32]]
+"""Positions (m,), slots (m, K) and shingle counts (m,) of some sketches."""
 
 
-def signature_batches(
-    files: Iterable[str | Path], positions: pl.DataFrame, slots: int, rows: int = 200_000
-) -> Iterator[Batch]:
-    """Sketches of the texts that stand in `positions` (key, position), from files of the table `signatures`.
+def signature_batches(files: Iterable[str | Path], digests: U64, slots: int) -> Iterator[Batch]:
+    """Sketches of texts by digest (n, 2), which may repeat, from files of the table `signatures`.
 
-    A batch has the positions (m,), slots (m, K) and shingle counts (m,) of up to `rows` rows of a file, in no
-    order of position. Memory: 4 K + 60 bytes a row of the batch, beside the positions.
+    A batch has positions in `digests` (m,), slots (m, K) and shingle counts (m,) of a row group, in no order of
+    position; sketches are read of row groups concerned only. Memory: 4 K + 60 bytes a row of a group, 24 a digest.
     """
+    order = np.argsort(digests[:, 0])
+    first, second = digests[order, 0], digests[order, 1]
     for file in files:
         with pq.ParquetFile(file, page_checksum_verification=True) as opened:
-            for batch in opened.iter_batches(batch_size=rows, columns=["key", "sketch", "shingles"]):
-                wanted = pl.DataFrame(pa.Table.from_batches([batch])).join(positions, on="key", how="inner")
-                data = wanted.get_column("sketch").to_arrow().cast(pa.large_binary())
-                stored = np.frombuffer(data.buffers()[2] or b"", "<u4")
-                start = data.offset * slots
-                yield (
-                    wanted.get_column("position").to_numpy().astype(np.int64),
-                    stored[start : start + len(wanted) * slots].reshape(-1, slots),
-                    wanted.get_column("shingles").to_numpy(),
-                )
+            for group in range(opened.num_row_groups):
+                stored = key_lanes(pl.Series(opened.read_row_group(group, ["key"]).column("key")))
+                low, high = (np.searchsorted(first, stored[:, 0], side) for side in ("left", "right"))
+                row, at = np.repeat(np.arange(len(stored)), high - low), ranges(low, high - low)
+                equal = second[at] == stored[row, 1]
+                row, at = row[equal], at[equal]
+                if len(row):
+                    table = opened.read_row_group(group, ["sketch", "shingles"]).combine_chunks()
+                    data = table.column("sketch").chunk(0).cast(pa.large_binary()).buffers()[2]
+                    sketches = np.frombuffer(data, "<u4").reshape(-1, slots)
+                    yield order[at], sketches[row], table.column("shingles").to_numpy()[row]
+
+
+def ranges(starts: I64, counts: I64) -> I64:
+    """All numbers from `starts[i]`, `counts[i]` of them, one range after the other."""
+    return np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())

@@ -21,7 +21,7 @@ import pyarrow as pa
 from curate.engine.plan import Plan, PlannedTable, make_plan
 from curate.engine.progress import Progress
 from curate.engine.run import run_tables
-from curate.engine.session import Session
+from curate.engine.session import Session, read_memory
 from curate.engine.shape import Shape, in_input_order, in_parts
 from curate.engine.shard import read_texts, take_rows
 from curate.engine.write import Output, check_output, read_size, write_rows
@@ -59,6 +59,7 @@ def clean(
     strict: bool = False,
     limit: int = 0,
     workers: int | None = None,
+    memory: str = "",
     progress: Progress | None = None,
     overrides: dict[str, Any] | None = None,
 ) -> RunReport:
@@ -71,7 +72,8 @@ def clean(
 
     `recipe` is a packaged name or a TOML file, whose sources and index are not used; `columns` tells which
     column holds what, as in a recipe; `add` names columns that the output has beside those of the input:
-    `stands_for`, `weight`; a `strict` clean ends at the first input that cannot be read.
+    `stands_for`, `weight`; a `strict` clean ends at the first input that cannot be read; `memory` ("4GB") is what the
+    search for near-duplicates may take.
     `OUT.curate/` receives dropped.parquet, measurements.parquet, report.html, and the tables from which a
     clean that was stopped goes on; beside stdout nothing is kept.
 
@@ -80,7 +82,8 @@ def clean(
     """
     return clean_by(
         lambda inputs: _recipe(inputs, recipe, columns or {}, overrides or {}),
-        files, out, add=add, shard_size=shard_size, strict=strict, limit=limit, workers=workers, progress=progress,
+        files, out, add=add, shard_size=shard_size, strict=strict, limit=limit, workers=workers, memory=memory,
+        progress=progress,
     )  # fmt: skip
 
 
@@ -95,6 +98,7 @@ def clean_by(
     strict: bool = False,
     limit: int = 0,
     workers: int | None = None,
+    memory: str = "",
     progress: Progress | None = None,
 ) -> RunReport:
     """`clean` by a recipe that is made of the files, as they are named.
@@ -124,8 +128,9 @@ def clean_by(
                 _write_measurements(session, head, beside / "measurements.parquet")
 
         report = run_tables(
-            plan, beside / "lake", limit=limit, workers=workers, progress=progress, strict=strict, then=write
-        )
+            plan, beside / "lake", limit=limit, workers=workers, memory=read_memory(memory), progress=progress,
+            strict=strict, then=write,
+        )  # fmt: skip
         if report.blocked():
             raise CheckError(
                 f"{output.path} was not written: {'; '.join(report.blocked())}",

@@ -38,6 +38,7 @@ def dedup(
     strict: bool = False,
     limit: int = 0,
     workers: int | None = None,
+    memory: str = "",
     progress: Progress | None = None,
 ) -> RunReport:
     """Drop exact copies and near-duplicates of files or lakes into one file, in their order and shape.
@@ -76,7 +77,7 @@ def dedup(
 
     report = clean_by(
         recipe, files, out, written=written, add=add, shard_size=shard_size, strict=strict, limit=limit, workers=workers,
-        progress=progress,
+        memory=memory, progress=progress,
     )  # fmt: skip
     report.name = "dedup"
     return report

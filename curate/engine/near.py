@@ -1,37 +1,43 @@
 """Near-duplicates of a corpus: sketches, candidates, exact verification, leaders.
 
-Sketches and verified pairs are content. Candidates are found anew in every run from the sketches of what
-stands, so the result does not depend on what was there before.
+Sketches, verified pairs and the index of bands are content: what is new is compared with what is stored. The
+candidates are a function of what stands, so the result does not depend on what was there before.
+
+Of rows with the same text the first in rank of each group stands for the others: they go with it, or to it.
 """
 
 from __future__ import annotations
 
-import unicodedata
+import resource
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from curate.dedup.bands import probability
-from curate.dedup.candidates import candidates, least_slots
+from curate.dedup.candidates import least_slots
+from curate.dedup.checked import DamagedError
 from curate.dedup.components import collisions, components
 from curate.dedup.containment import may_contain
+from curate.dedup.indexed import indexed_candidates
 from curate.dedup.leaders import leaders
+from curate.dedup.memory import Plan
 from curate.dedup.nearest import nearest
 from curate.dedup.options import MinhashOptions
-from curate.dedup.sketch import EMPTY, estimates
+from curate.dedup.sketch import estimates
 from curate.engine.alike import Alike, Comparing, by_group
 from curate.engine.keepers import is_fixed
 from curate.engine.shard import MAX_ROWS, plan_shards, write_plan
+from curate.engine.sketches import TOLD_SECONDS, Sketches
 from curate.engine.standing import locate
 from curate.lake.content import Appender, Content, new_file
-from curate.lake.digest import digest_json, digest_rows
+from curate.lake.digest import digest_rows
+from schemas.report import NearPlan
 
 _PAIRS_AT_ONCE = 1_000_000  # few shards: the second texts of pairs lie anywhere, and each shard reads its own
-_COMPARED_AT_ONCE = 100_000
-SKETCH_VERSION = 1  # goes up when sketches or shingles of the same text change
 
 
 def find(comparing: Comparing, options: MinhashOptions, rows: pl.DataFrame, rank: np.ndarray) -> Alike:
@@ -46,42 +52,81 @@ class NearDuplicates:
     comparing: Comparing
     options: MinhashOptions
 
+    @property
+    def sketches(self) -> Sketches:
+        """The sketches of this step."""
+        return Sketches(self.comparing, self.options)
+
+    def content(self, table: str) -> Content:
+        """The content of `signatures` or `pairs` under these options."""
+        return self.sketches.content(table)
+
     def find(self, rows: pl.DataFrame, rank: np.ndarray) -> Alike:
         """Which row stands for each, and how alike they are."""
-        slots, shingles = self._sketches(rows)
+        self._sketch(rows)
         fixed = rows.select(is_fixed(self.options)).to_series().to_numpy()
-        keeper, similarity = np.arange(len(rows)), np.zeros(len(rows))
-        found, unresolved = [np.empty((0, 2), np.int64)], np.zeros(len(rows), np.int32)
-        for group in by_group(rows, self.options.within):
-            pairs, left = self._candidates(slots[group], shingles[group], rank[group])
-            found.append(group[pairs])
-            unresolved[group] = left
-        pairs = np.concatenate(found)
-        self._report_candidates(len(pairs), unresolved)
-        if self.options.verify:
-            similarity = self._verified(rows, pairs, slots)
-            keeper, alike = leaders(rank, pairs, similarity, self.options.threshold, fixed)
-        else:
-            keeper = np.where(fixed, np.arange(len(rows)), components(rank, pairs))
-            alike = estimates(slots, np.stack([np.arange(len(rows)), keeper], axis=1))
-        return self._told(slots, keeper, alike)
+        if not self.options.verify:
+            return self._unverified(rows, rank, fixed)
+        group = _group_of(rows, self.options.within)
+        first, pairs = self._candidates(rows.get_column("text_digest"), group, rank)
+        similarity = self._verified(rows, pairs)
+        keeper, alike = leaders(rank, pairs, similarity, self.options.threshold, fixed)
+        others = np.flatnonzero((first != np.arange(len(rows))) & ~fixed)
+        stays = keeper[first[others]] == first[others]
+        alike[others] = np.where(stays, 1.0, alike[first[others]])
+        keeper[others] = keeper[first[others]]
+        return self._told(rows, keeper, alike)
 
     def _candidates(
-        self, slots: np.ndarray, shingles: np.ndarray, rank: np.ndarray
+        self, digests: pl.Series, group: np.ndarray, rank: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs to compare, and bands in which each row is left over in a giant bucket."""
-        b, r = self.options.band_shape
-        if not self.options.verify:
-            return collisions(slots, rank, bands=b, rows=r), np.zeros(len(slots), np.int32)
-        found = candidates(slots, shingles, rank, threshold=self.options.floor, bands=b, rows=r)
-        return self._likely(found.pairs, slots, shingles), found.unresolved
+        """The row that stands for each of its text, and pairs of such rows to compare; a damaged index is made anew."""
+        try:
+            return self._searched(digests, group, rank)
+        except DamagedError as error:
+            self.sketches.discard()
+            self.comparing.report.notes.append(f"The index of near-duplicates was made anew: {error.message}")
+            return self._searched(digests, group, rank)
 
-    def _likely(self, pairs: np.ndarray, slots: np.ndarray, shingles: np.ndarray) -> np.ndarray:
+    def _searched(
+        self, digests: pl.Series, group: np.ndarray, rank: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        began = time.perf_counter()
+        index, numbers, plan = self.sketches.grow(digests)
+        first = _first_of(numbers, group, rank)
+        rows = np.flatnonzero(first == np.arange(len(first)))
+        found = indexed_candidates(index, numbers[rows], rank[rows], group[rows], plan)
+        self._report_candidates(len(found.pairs), found.unresolved)
+        self._report_plan(plan, time.perf_counter() - began)
+        return first, self._likely(digests, rows[found.pairs])
+
+    def _likely(self, digests: pl.Series, pairs: np.ndarray) -> np.ndarray:
         """Those that texts of their sizes can be at the threshold."""
         if self.options.similarity == "jaccard":
             return pairs
-        told = estimates(slots, pairs)
-        return pairs[may_contain(told, shingles, pairs, self.options.threshold, self.options.slots)]
+        estimate, _ = self._by_sketch(digests, pairs)
+        rows, at = np.unique(pairs, return_inverse=True)
+        _, shingles = self.sketches.of(digests.gather(rows))
+        likely = may_contain(
+            estimate, shingles, at.reshape(-1, 2), self.options.threshold, self.options.slots
+        )
+        return pairs[likely]
+
+    def _unverified(self, rows: pl.DataFrame, rank: np.ndarray, fixed: np.ndarray) -> Alike:
+        """All that hangs together through equal bands. Memory: all sketches, 4 K bytes a row."""
+        b, r = self.options.band_shape
+        digests = rows.get_column("text_digest")
+        slots, _ = self.sketches.of(digests)
+        pairs = [np.empty((0, 2), np.int64)]
+        pairs += [
+            group[collisions(slots[group], rank[group], bands=b, rows=r)]
+            for group in by_group(rows, self.options.within)
+        ]
+        found = np.concatenate(pairs)
+        self._report_candidates(len(found), np.zeros(len(rows), np.int32))
+        keeper = np.where(fixed, np.arange(len(rows)), components(rank, found))
+        told = self._told(rows, keeper, np.zeros(len(rows)))
+        return Alike(told.keeper, told.estimate, told.estimate, told.band)
 
     def _report_candidates(self, count: int, left: np.ndarray) -> None:
         b, r = self.options.band_shape
@@ -95,24 +140,59 @@ class NearDuplicates:
                 f"{unresolved:,} {stand} in buckets too large to compare fully."
             )
 
-    def _told(self, slots: np.ndarray, keeper: np.ndarray, alike: np.ndarray) -> Alike:
-        """With what the sketches say of each document that goes and the one that stands for it."""
-        b, r = self.options.band_shape
-        gone = np.flatnonzero(keeper != np.arange(len(keeper)))
-        pairs = np.stack([gone, keeper[gone]], axis=1)
-        estimate, band = np.zeros(len(keeper)), np.full(len(keeper), -1, np.int32)
-        estimate[gone] = estimates(slots, pairs)
-        for start in range(0, len(gone), _COMPARED_AT_ONCE):
-            part = pairs[start : start + _COMPARED_AT_ONCE]
-            same = (
-                (slots[part[:, 0], : b * r] == slots[part[:, 1], : b * r])
-                .reshape(len(part), b, r)
-                .all(axis=2)
+    def _report_plan(self, plan: Plan, seconds: float) -> None:
+        """What the search was to take, beside what it took."""
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        self.comparing.report.near_plans.append(
+            NearPlan(
+                documents=plan.documents,
+                stored=plan.stored,
+                bands=plan.bands,
+                rows=plan.rows,
+                partitions=plan.partitions,
+                memory=plan.memory,
+                disk=plan.disk,
+                seconds=plan.seconds,
+                took_memory=peak,
+                took_seconds=seconds,
             )
-            band[part[:, 0]] = np.where(same.any(axis=1), same.argmax(axis=1), -1)
+        )
+
+        if plan.seconds > TOLD_SECONDS:
+            self.comparing.report.notes.append(
+                f"Candidates among {plan.documents + plan.stored:,} texts, {plan.documents:,} of them new: planned "
+                f"{plan.memory / 2**30:.1f} GiB and {plan.seconds:.0f} s, held {peak / 2**30:.1f} GiB and took {seconds:.0f} s."
+            )
+
+    def _told(self, rows: pl.DataFrame, keeper: np.ndarray, alike: np.ndarray) -> Alike:
+        """With what the sketches say of each document that goes and the one that stands for it."""
+        gone = np.flatnonzero(keeper != np.arange(len(keeper)))
+        estimate, band = np.zeros(len(keeper)), np.full(len(keeper), -1, np.int32)
+        digests = rows.get_column("text_digest")
+        same = (digests.gather(gone) == digests.gather(keeper[gone])).to_numpy()
+        estimate[gone[same]], band[gone[same]] = 1.0, 0
+        gone = gone[~same]
+        estimate[gone], band[gone] = self._by_sketch(digests, np.stack([gone, keeper[gone]], axis=1))
         similarity = np.zeros(len(keeper))
-        similarity[gone] = alike[gone]
+        moved = keeper != np.arange(len(keeper))
+        similarity[moved] = alike[moved]
         return Alike(keeper, similarity, estimate, band)
+
+    def _by_sketch(self, digests: pl.Series, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Estimated similarity (m,) of pairs of rows, and the first band in which both are equal, -1 without one."""
+        b, r = self.options.band_shape
+        estimate, band = np.zeros(len(pairs)), np.full(len(pairs), -1, np.int32)
+        step = max(1_000, self.comparing.session.memory // (32 * self.options.slots))
+        for start in range(0, len(pairs), step):
+            rows, at = np.unique(pairs[start : start + step], return_inverse=True)
+            slots, _ = self.sketches.of(digests.gather(rows))
+            at = at.reshape(-1, 2)
+            estimate[start : start + step] = estimates(slots, at)
+            for number in range(b - 1, -1, -1):
+                one, two = (slots[at[:, side], number * r : (number + 1) * r] for side in (0, 1))
+                band[start : start + step][(one == two).all(axis=1)] = number
+        return estimate, band
 
     def of_sample(self, rows: pl.DataFrame, count: int) -> np.ndarray:
         """Exact similarity of up to `count` rows, drawn by hash, to the row that each is nearest to; (m,).
@@ -120,20 +200,20 @@ class NearDuplicates:
         Every row is looked at, where `find` looks at those with an equal band. A row that nothing is like is left out,
         and so is one that the step would never drop or compare with that other.
         """
-        content = self.content("signatures")
-        slots, shingles = self._stored(content, rows)
+        digests = rows.get_column("text_digest")
         free = np.flatnonzero(~rows.select(is_fixed(self.options)).to_series().to_numpy())
-        drawn = free[rows.get_column("text_digest").gather(free).arg_sort().head(count).to_numpy()]
-        pairs = nearest(slots, shingles, drawn.astype(np.int64), self.options.floor)
-        group = np.zeros(len(rows), np.int64)
-        for number, members in enumerate(by_group(rows, self.options.within)):
-            group[members] = number
-        pairs = pairs[group[pairs[:, 0]] == group[pairs[:, 1]]]
-        least = least_slots(self.options.floor, self.options.slots) / self.options.slots
-        return self._verified(rows, pairs[estimates(slots, pairs) >= least], slots)
+        drawn = free[digests.gather(free).arg_sort().head(count).to_numpy()]
+        own = digests.gather(drawn)
+        slots, shingles = self.sketches.of(own)
+        pairs, same = nearest(
+            self.sketches.batches(digests), drawn.astype(np.int64), slots, shingles, self.options.floor
+        )
+        group = _group_of(rows, self.options.within)
+        like = same >= least_slots(self.options.floor, self.options.slots)
+        return self._verified(rows, pairs[like & (group[pairs[:, 0]] == group[pairs[:, 1]])])
 
-    def _sketches(self, rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """Slots (n, K) and shingle counts (n,) of the rows' texts; what is missing is made."""
+    def _sketch(self, rows: pl.DataFrame) -> None:
+        """Sketch what has no sketch."""
         content = self.content("signatures")
         have = content.keys()
         keyed = rows.select("home", "home_key", "chars", key="text_digest")
@@ -149,38 +229,39 @@ class NearDuplicates:
                 "sketch",
                 ["key", "file", "row"],
             )
-        return self._stored(content, rows)
 
-    def _stored(self, content: Content, rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """Slots and shingle counts as stored; a text that was never sketched has none."""
-        wanted = rows.lazy().select(key="text_digest").unique()
-        stored = content.scan().join(wanted, on="key", how="semi").collect()
-        empty = np.full(self.options.slots, EMPTY, dtype="<u4").tobytes()
-        joined = rows.select(key="text_digest").join(stored, on="key", how="left", maintain_order="left")
-        sketches = joined.get_column("sketch").fill_null(empty).to_arrow().cast(pa.large_binary())
-        slots = np.frombuffer(sketches.buffers()[2] or b"", dtype="<u4").reshape(-1, self.options.slots)
-        return slots, joined.get_column("shingles").fill_null(0).to_numpy().astype(np.int32)
+    def _verified(self, rows: pl.DataFrame, pairs: np.ndarray) -> np.ndarray:
+        """Exact similarity (m,) of pairs of rows; what was never compared is compared. Memory: 300 MB beside 16 a pair."""
+        similarity = np.zeros(len(pairs))
+        self.comparing.report.counts["compared"] = 0
+        for start in range(0, len(pairs), _PAIRS_AT_ONCE):
+            part = slice(start, start + _PAIRS_AT_ONCE)
+            similarity[part] = self._verified_part(rows, pairs[part])
+        return similarity
 
-    def _verified(self, rows: pl.DataFrame, pairs: np.ndarray, slots: np.ndarray) -> np.ndarray:
-        """Exact similarity (m,) of pairs of rows; what was never compared is compared."""
-        content = self.content("pairs")
+    def _verified_part(self, rows: pl.DataFrame, pairs: np.ndarray) -> np.ndarray:
         digests = rows.get_column("text_digest")
         ends = {"one": digests.gather(pairs[:, 0]), "two": digests.gather(pairs[:, 1])}
-        frame = pl.DataFrame(
-            {**ends, "row_a": pairs[:, 0], "row_b": pairs[:, 1], "estimate": estimates(slots, pairs)}
+        frame = pl.DataFrame({**ends, "row_a": pairs[:, 0], "row_b": pairs[:, 1]}).with_columns(
+            a=pl.min_horizontal("one", "two"), b=pl.max_horizontal("one", "two")
         )
-        frame = frame.with_columns(a=pl.min_horizontal("one", "two"), b=pl.max_horizontal("one", "two"))
-        frame = frame.with_columns(key=digest_rows([frame.get_column("a"), frame.get_column("b")]))
-        missing = frame.unique("key", keep="first", maintain_order=True)
-        missing = missing.join(content.keys().to_frame("key"), on="key", how="anti", maintain_order="left")
-        self.comparing.report.counts["compared"] = len(missing)
+        known = self._compared(frame)
+        missing = frame.filter(known.is_null()).unique(["a", "b"], keep="first", maintain_order=True)
+        self.comparing.report.counts["compared"] += len(missing)
         if not self.comparing.dry and len(missing):
-            self._make("verify_shard", content, self._located_pairs(rows, missing), "pairs", None)
-        stored = (
-            content.scan().select("key", "similarity").join(frame.lazy().select("key"), on="key", how="semi")
-        )
-        joined = frame.select("key").join(stored.collect(), on="key", how="left", maintain_order="left")
-        return joined.get_column("similarity").fill_null(0.0).to_numpy()
+            estimate, _ = self._by_sketch(digests, missing.select("row_a", "row_b").to_numpy())
+            key = digest_rows([missing.get_column("a"), missing.get_column("b")])
+            located = self._located_pairs(rows, missing.with_columns(key=key, estimate=estimate))
+            self._make("verify_shard", self.content("pairs"), located, "pairs", None)
+            known = self._compared(frame)
+        return known.fill_null(0.0).to_numpy()
+
+    def _compared(self, frame: pl.DataFrame) -> pl.Series:
+        """Similarity of pairs (a, b) as stored; NULL of one that was never compared."""
+        stored = self.content("pairs").scan().select("a", "b", "similarity")
+        found = stored.join(frame.lazy().select("a", "b").unique(), on=["a", "b"], how="semi").collect()
+        joined = frame.select("a", "b").join(found, on=["a", "b"], how="left", maintain_order="left")
+        return joined.get_column("similarity")
 
     def _located_pairs(self, rows: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         """Pairs with the places of both texts, those that lie near each other together."""
@@ -198,19 +279,6 @@ class NearDuplicates:
         return located.with_columns(
             chars=pl.when(pl.col("row_a").is_first_distinct()).then("chars").otherwise(0)
         )
-
-    def content(self, table: str) -> Content:
-        """The content of `signatures` or `pairs` under these options."""
-        options = (
-            self.options.sketch_options if table == "signatures" else self.options.shingle_options
-        ).model_dump()
-        # Folding case and accents follows Python's table of Unicode.
-        made_from = [SKETCH_VERSION, unicodedata.unidata_version, options]
-        if table == "pairs" and self.options.similarity != "jaccard":
-            made_from.append(self.options.similarity)
-        fingerprint = digest_json(made_from)
-        self.comparing.fingerprints[f"{self.comparing.table}/{table}"] = fingerprint
-        return self.comparing.session.lake.content(table, fingerprint)
 
     def _make(
         self, function: str, content: Content, rows: pl.DataFrame, what: str, columns: list[str] | None
@@ -242,3 +310,22 @@ class NearDuplicates:
                 self.comparing.session.progress.advance(self.comparing.table, result["rows"])
         content.compact()
         self.comparing.report.bytes_written += appender.bytes
+
+
+def _group_of(rows: pl.DataFrame, within: str) -> np.ndarray:
+    """(n,) number of the group that each row is compared in."""
+    group = np.zeros(len(rows), np.int64)
+    if within:
+        for number, members in enumerate(by_group(rows, within)):
+            group[members] = number
+    return group
+
+
+def _first_of(numbers: np.ndarray, group: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """(n,) first row in rank of each row's text and group; a row that is like nothing (-1) itself."""
+    first = np.arange(len(numbers))
+    known = np.flatnonzero(numbers >= 0)
+    order = known[np.lexsort((rank[known], numbers[known], group[known]))]
+    begins = (np.diff(numbers[order], prepend=-1) != 0) | (np.diff(group[order], prepend=-1) != 0)
+    first[order] = order[np.flatnonzero(begins)][np.cumsum(begins) - 1]
+    return first

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from curate.dedup.memory import BUDGET
 from curate.engine.corpus import make_corpus
 from curate.engine.deduplicate import make_deduplicated
 from curate.engine.documents import make_documents, make_pages
@@ -50,6 +51,7 @@ def run_tables(
     make: Callable[[Session, str], object] = make_table,
     limit: int = 0,
     workers: int | None = None,
+    memory: int = BUDGET,
     progress: Progress | None = None,
     wait: bool = True,
     strict: bool = False,
@@ -58,7 +60,8 @@ def run_tables(
     """Make tables of a recipe in a lake (all up to `corpus` if none are named); what is there is not done again.
 
     A table that fails a blocking check is the last that is made: the report tells. `make` makes a table by
-    name; `limit` takes at most so many documents of each source; a `strict` run ends at the first input that
+    name; `limit` takes at most so many documents of each source; `memory` is what a search for near-duplicates
+    may take, in bytes; a `strict` run ends at the first input that
     cannot be read; `then` goes on in the same session, with the lake still held. Where another process
     runs the same name, this one waits (or fails, with `wait=False`).
 
@@ -70,7 +73,7 @@ def run_tables(
         compiled_kernels(),
         session_of(plan, lake, limit=limit, workers=workers, progress=progress, wait=wait) as session,
     ):
-        session.strict = strict
+        session.strict, session.memory = strict, memory
         for name in tables or base_tables(plan):
             make(session, name)
             give_back()

@@ -12,6 +12,7 @@ from typing import TypeVar
 import polars as pl
 import tomli_w
 
+from curate.dedup.memory import BUDGET
 from curate.engine.plan import Plan, PlannedTable
 from curate.engine.progress import Progress
 from curate.engine.workers import Workers
@@ -19,10 +20,12 @@ from curate.lake.digest import content_digest
 from curate.lake.lake import Lake
 from curate.lake.runs import Head
 from schemas.checks import Check
+from schemas.errors import UsageError
 from schemas.recipe import Recipe
 from schemas.report import RunReport, TableReport
 
 V = TypeVar("V")
+LEAST = 64 * 10**6  # bytes
 
 
 @dataclass
@@ -34,6 +37,7 @@ class Session:
     workers: Workers
     progress: Progress
     limit: int = 0
+    memory: int = BUDGET  # bytes that a search for near-duplicates may take
     strict: bool = False  # the first input that cannot be read ends the run
     run: str = field(default_factory=lambda: time.strftime("%Y%m%dT%H%M%S-") + uuid.uuid4().hex[:6])
     report: RunReport = field(init=False)
@@ -121,6 +125,22 @@ class Session:
         self.report.version = head.seq
         self.progress.finish(report)
         return head
+
+
+def read_memory(size: str) -> int:
+    """Bytes that "4GB" allows a search for near-duplicates; those of a default where it is "".
+
+    Raises:
+        UsageError: it is no size, or less than a search needs.
+    """
+    from curate.engine.write import read_size
+
+    given = read_size(size, "--memory 4GB") or BUDGET
+    if given < LEAST:
+        raise UsageError(
+            f"--memory {size} is less than a search can do with.", hint="--memory 64MB is the least."
+        )
+    return given
 
 
 def _names(checks: list[Check]) -> set[str]:

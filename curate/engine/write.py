@@ -96,7 +96,7 @@ def _check_folder(output: Output) -> None:
         )
 
 
-def read_size(size: str) -> int:
+def read_size(size: str, example: str = "--shard-size 512MB") -> int:
     """Bytes of "512MB", "2GiB" or "100000"; 0 for "".
 
     Raises:
@@ -105,7 +105,7 @@ def read_size(size: str) -> int:
     units = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*", size, re.IGNORECASE)
     if size and (not match or not float(match[1])):
-        raise UsageError(f'"{size}" is no size.', hint="--shard-size 512MB")
+        raise UsageError(f'"{size}" is no size.', hint=example)
     return int(float(match[1]) * units[(match[2] or "").lower()]) if size and match else 0
 
 
