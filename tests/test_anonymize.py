@@ -392,6 +392,7 @@ def test_every_global_address_is_found(address):
 SLOW_FORMS = 'a|1|@|.|+|<|"|\u00ad|＠|a@|a@b.|1 |1111 |+1234567 |(123) |1.1.1.1 |1:|[at]|GB33|%40|+44 20 7946 0958|{"|://|a::b '
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", SLOW_FORMS.split("|"))
 def test_time_is_linear(form):
     clean(form)  # compiles

@@ -259,6 +259,7 @@ def test_a_missing_text_column_lists_the_columns(curate, curate_run, tmp_path):
     assert "0 documents" in curate("show").out  # nothing but the pages was published
 
 
+@pytest.mark.slow
 def test_files_that_nobody_can_read_are_told_and_the_others_are_read(curate, curate_run, tmp_path):
     folder = tmp_path / "pages"
     folder.mkdir()
@@ -518,6 +519,7 @@ def test_a_model_that_is_none_is_told_by_worker_processes_too(curate, tmp_path):
 # The lake.
 
 
+@pytest.mark.slow
 def test_a_lake_that_another_run_holds_is_waited_for_and_that_is_said(curate_run, tmp_path):
     make_recipe(tmp_path, count=2)
     with ExitStack() as other_run:

@@ -111,6 +111,7 @@ def test_whatever_the_text_a_conversation_is_one(pieces, title):
         assert pl.DataFrame({"title": [title], "text": [text]}).select(may_hold()).item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

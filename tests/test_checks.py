@@ -184,6 +184,7 @@ def test_a_corpus_that_lost_a_document_fails(made):
     assert (check.passed, check.numbers["rows_missing"]) == (False, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rewrite",
     [
@@ -271,6 +272,7 @@ def test_metadata_is_redacted_wherever_the_recipe_anonymizes(tmp_path):
     assert "Write to <EMAIL_1>" in titles
 
 
+@pytest.mark.slow
 def test_a_share_out_of_bounds_ends_the_run_and_other_bounds_let_it_go_on(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipe = make_recipe(tmp_path, RECIPE + "[checks.filtered]\nmin_kept = 0.95\n")

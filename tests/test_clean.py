@@ -49,6 +49,7 @@ def test_dropped_rows_and_measurements_lie_beside_it(source, tmp_path):
     assert measured["length"].struct.field("words").min() == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["kept.jsonl", "kept.jsonl.gz", "kept.jsonl.zst", "kept.csv", "kept.parquet"]
 )
@@ -83,6 +84,7 @@ def test_every_format_is_read(tmp_path, suffix):
     assert cleaned(path, tmp_path / "kept.parquet").table("corpus").kept == 21
 
 
+@pytest.mark.slow
 def test_a_second_clean_measures_nothing(source, tmp_path):
     cleaned(source, tmp_path / "kept.parquet")
     again = cleaned(source, tmp_path / "kept.parquet")

@@ -79,6 +79,7 @@ def test_only_the_text_changes(tmp_path):
     assert repr(kept) == repr(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_a_nested_text_keeps_its_name_and_place(tmp_path, suffix):
     rows = [
@@ -101,6 +102,7 @@ def test_a_nested_text_keeps_its_name_and_place(tmp_path, suffix):
     assert [list(row["data"]) for row in kept] == [["meta", "text", "n"]] * 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet", "csv"])
 def test_a_column_with_a_dot_in_its_name_wins_over_a_nested_one(tmp_path, suffix):
     rows = [{"a.b": text(n), "a": {"b": "short"}} for n in range(3)]
@@ -167,6 +169,7 @@ def test_order_is_that_of_the_input(tmp_path):
     assert lines(tmp_path / "kept.jsonl") == rows
 
 
+@pytest.mark.slow
 def test_strings_of_other_columns_are_redacted_and_their_neighbours_are_not(tmp_path):
     schema = pa.schema(
         [
@@ -202,6 +205,7 @@ def test_strings_that_are_not_utf8_are_repaired_where_they_lie(tmp_path):
     assert kept == [{"s": "a\ufffdb", "n": 1}, {"s": "ok", "n": 2}]
 
 
+@pytest.mark.slow
 def test_parquet_as_json_and_csv(tmp_path):
     pq.write_table(of_all_types(3), tmp_path / "in.parquet")
     columns = {"text": "body"}
@@ -239,6 +243,7 @@ def test_an_input_that_is_gone_when_it_is_written_is_told(tmp_path, monkeypatch)
     assert not (tmp_path / "kept.parquet").exists()
 
 
+@pytest.mark.slow
 def test_a_column_of_ones_own_by_its_path(tmp_path):
     """`columns` names one's own columns too; rules and the corpus know them."""
     rows = [{"body": text(n), "metadata": {"url": f"https://e.example/{n}", "dump": "new" if n % 2 else "old"}} for n in range(6)]  # fmt: skip

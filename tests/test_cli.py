@@ -244,6 +244,7 @@ def test_a_run_ends_with_the_funnel_one_sentence_and_what_to_do_next(tmp_path, c
     assert sum(table["measured"] for table in again["tables"]) == 0
 
 
+@pytest.mark.slow
 def test_a_clean_says_where_the_kept_and_the_dropped_are(tmp_path, capsys, monkeypatch):
     write_jsonl(tmp_path / "posts.jsonl", [{"body": row["text"], "n": 1} for row in documents(20)])
     monkeypatch.chdir(tmp_path)
@@ -377,6 +378,7 @@ def test_plan_prints_the_recipe_and_what_it_would_change(lake, capsys):
     ]
 
 
+@pytest.mark.slow
 def test_why_takes_the_end_of_a_path_that_only_one_document_has(tmp_path, capsys):
     for path in ("a/door.md", "b/door.md", "b/trapdoor.md", *[f"c{n}/door.md" for n in range(5)]):
         (tmp_path / "notes" / path).parent.mkdir(parents=True, exist_ok=True)
@@ -481,6 +483,7 @@ def test_a_damaged_log_is_an_error_with_a_way_out(tmp_path, capsys):
         )
 
 
+@pytest.mark.slow
 def test_a_damaged_table_is_an_error_with_a_way_out(tmp_path, capsys):
     run(make_recipe(tmp_path, count=5))
     for victim in (tmp_path / "lake" / "harbour").rglob("*.parquet"):
@@ -654,6 +657,7 @@ def test_init_looks_at_a_site(tmp_path, capsys, monkeypatch):
     assert recipe.sources["site"].allow_private == ["127.0.0.1"]
 
 
+@pytest.mark.slow
 def test_init_says_how_many_pages_the_sitemap_names(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with serve(

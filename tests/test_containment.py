@@ -43,6 +43,7 @@ def test_sizes_exclude_what_cannot_be_contained_and_nothing_else():
     assert not may_contain(at / 3, shingles, pairs, 0.8, 128).any()
 
 
+@pytest.mark.slow
 def test_by_default_the_longer_text_stays_whatever_comes_first(tmp_path):
     assert made(tmp_path, "minhash", CONTAINED, [row(SHORT), row(OTHER)], [row(LONG)]) == ["new#1", "old#2"]
     gone = verdicts(tmp_path)["old#1"]

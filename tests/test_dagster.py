@@ -232,6 +232,7 @@ def runs(recipe):
     return [lake.runs.at(seq) for seq in range(1, lake.head().seq + 1)]
 
 
+@pytest.mark.slow
 def test_a_second_run_measures_nothing_and_changes_no_version(tmp_path):
     recipe = make_recipe(tmp_path, NO_INDEX)
     first, second = materialize(recipe), materialize(recipe)
@@ -481,6 +482,7 @@ def test_a_changed_recipe_asks_for_a_run_and_a_broken_one_says_why_not(tmp_path)
     assert 'there is no table or key "nowhere"' in why
 
 
+@pytest.mark.slow
 def test_a_table_is_asked_for_when_its_input_is_new_and_checked_and_not_otherwise(tmp_path):
     recipe = make_recipe(tmp_path, NO_INDEX)
     defs = definitions(recipe)

@@ -100,6 +100,7 @@ def test_lakes_are_compared_like_files(sides):
         dedup([lake, sides / "new.jsonl"], sides / "b.jsonl", workers=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "left"), [([], 0), ([1] * 50, 1), (list(range(50)), 50)])
 def test_an_empty_an_equal_and_a_distinct_corpus(tmp_path, given, left):
     write_jsonl(tmp_path / "in.jsonl", [{"text": text(seed)} for seed in given])

@@ -128,6 +128,7 @@ def test_a_changed_rule_measures_only_what_comes_back(tmp_path):
     assert len(corpus(tmp_path / "lake")) == 22
 
 
+@pytest.mark.slow
 def test_new_changed_and_deleted_lines_cost_only_themselves(tmp_path):
     recipe = make_recipe(tmp_path)
     run(recipe)
@@ -188,12 +189,14 @@ def test_a_deleted_file_leaves_the_corpus_and_comes_back_without_work(tmp_path):
     assert len(corpus(tmp_path / "lake")) == 23
 
 
+@pytest.mark.slow
 def test_limit_takes_a_first_look(tmp_path):
     recipe = make_recipe(tmp_path)
     assert run(recipe, limit=5).table("documents").rows == 5
     assert run(recipe).table("documents").rows == 30
 
 
+@pytest.mark.slow
 def test_a_broken_line_is_a_row_and_the_rest_is_kept(tmp_path):
     recipe = make_recipe(tmp_path)
     with (tmp_path / "docs.jsonl").open("a") as file:
@@ -225,6 +228,7 @@ def test_newest_keeps_the_document_with_the_later_date(tmp_path):
     assert corpus(tmp_path / "lake")["title"].to_list() == ["2025-01-01"]
 
 
+@pytest.mark.slow
 def test_two_names_share_a_lake_and_its_content(tmp_path):
     recipe = make_recipe(tmp_path)
     run(recipe)
@@ -255,6 +259,7 @@ def test_any_reader_reads_the_product(made):
     )
 
 
+@pytest.mark.slow
 def test_every_text_is_tokenized_once(tmp_path):
     from curate.engine.tokens import make_tokens
 

@@ -549,6 +549,7 @@ def test_an_evaluation_file_that_protects_nothing_is_refused(place, name, conten
 # The card.
 
 
+@pytest.mark.slow
 def test_a_split_whose_documents_hold_no_conversation_is_told(place):
     write_jsonl(place / "land.jsonl", [{"text": text(77), "q": "Where?", "a": "There."}])
     run_whole(place / "curate.toml")

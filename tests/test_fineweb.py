@@ -340,6 +340,7 @@ def hostile(seed, count):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [None, "gopher_repetition", "gopher_quality", "c4", "fineweb"])
 def test_hostile_texts_get_the_verdict_of_datatrove(step, tmp_path):
     english()

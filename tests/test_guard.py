@@ -178,6 +178,7 @@ def run(tmp_path, url, allow_private, **options):
     return events[-1], {row["url"]: row for row in rows_of(events, "fetches")}
 
 
+@pytest.mark.slow
 def test_a_private_site_is_refused_with_the_line_to_add(tmp_path):
     with serve({"/": "<p>secret"}) as internal, pytest.raises(SourceError) as error:
         list(

@@ -94,6 +94,7 @@ def test_the_keeper_is_chosen_by_a_rule(tmp_path, options, stays):
     )
 
 
+@pytest.mark.slow
 def test_stable_keeps_what_the_version_before_kept(tmp_path):
     stable = 'keeper = "stable"'
     assert made(tmp_path, "minhash", stable, [], ALIKE[1]) == ["new#1"]
@@ -101,6 +102,7 @@ def test_stable_keeps_what_the_version_before_kept(tmp_path):
     assert made(tmp_path, "minhash", "", *ALIKE) == ["old#1"]
 
 
+@pytest.mark.slow
 def test_when_a_keeper_goes_its_best_duplicate_is_promoted(tmp_path):
     near, nearer = row(LONG + " one two three four"), row(LONG + " one two")
     assert made(tmp_path, "minhash", "", [row(LONG)], [near, nearer]) == ["old#1"]

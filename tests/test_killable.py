@@ -28,6 +28,7 @@ def misbehave(*how: str, seconds: float = 0.2, workers: int = 2) -> list[object]
     return [result for _, result in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "reason", "message"),
     [

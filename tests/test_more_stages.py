@@ -384,6 +384,7 @@ def test_langid_paragraphs_of_short_texts_says_nothing():
         assert left == text
 
 
+@pytest.mark.slow
 def test_a_recipe_with_these_stages_runs_through_worker_processes(tmp_path):
     recipe = make_recipe(tmp_path, count=20)
     steps = ("url_filter", "line_edits", "langid_paragraphs", "bad_words", "toxicity")

@@ -108,6 +108,7 @@ def test_a_damaged_index_is_made_anew_and_the_report_says_so(tmp_path):
     assert told(folder) == before
 
 
+@pytest.mark.slow
 def test_other_options_have_an_index_of_their_own_and_gc_takes_what_no_version_needs(tmp_path):
     lake = tmp_path / "lake"
     for step, threshold in enumerate((0.8, 0.7, 0.7)):

@@ -122,6 +122,7 @@ LAUGHS = b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "' + b"&
 PROTECTED = '<encryption xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><EncryptedData xmlns="http://www.w3.org/2001/04/xmlenc#"><CipherData><CipherReference URI="book/chapter%200.xhtml"/></CipherData></EncryptedData></encryption>'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "reason", "words"),
     [
@@ -186,6 +187,7 @@ def test_a_missing_package_is_named_with_what_to_type(tmp_path, monkeypatch, suf
     assert "pip install '.[office]'" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_a_run_reads_them_beside_others_and_counts_what_it_could_not(tmp_path):
     folder = tmp_path / "docs"
     folder.mkdir()

@@ -324,6 +324,7 @@ def prepared(recipe, **options):
         return packed.prepare(session, session.lake.head(), PackedExport(**options))
 
 
+@pytest.mark.slow
 def test_token_ids_of_a_lake(tmp_path):
     make_tokenizer(tmp_path, "</s>", "<pad>")
     tokens = '[tokens.tokenize]\ntokenizer = "tokenizer.json"\n'  # beside the recipe

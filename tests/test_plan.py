@@ -75,6 +75,7 @@ def test_at_the_edge_are_the_nearest_on_both_sides(recipe):
     assert foretold(recipe).edge == []
 
 
+@pytest.mark.slow
 def test_what_is_foretold_is_what_a_run_makes(recipe, tmp_path):
     from shutil import copytree
 
@@ -186,6 +187,7 @@ def test_another_recipe_is_judged_over_what_stands_of_the_first(recipe, capsys):
     assert packaged["recipe"]["sources"]["files"]["files"] == "docs.jsonl"
 
 
+@pytest.mark.slow
 def test_where_there_is_no_recipe_the_stored_one_is_taken(tmp_path, capsys, monkeypatch):
     write_jsonl(tmp_path / "posts.jsonl", documents(20))
     monkeypatch.chdir(tmp_path)

@@ -200,6 +200,7 @@ def test_a_line_that_is_too_long_is_a_fault_and_never_in_memory(tmp_path, monkey
 PACK = {".gz": gzip.compress, ".zst": zstandard.compress, ".xz": lzma.compress}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", PACK)
 def test_compressed_lines_and_what_is_left_of_a_broken_download(tmp_path, suffix):
     whole = b"".join(

@@ -87,6 +87,7 @@ def test_what_was_found_is_measured_and_can_be_judged(tmp_path):
     assert f"6-{7 + len(FOOTER)}" in places  # with the end of the line before it
 
 
+@pytest.mark.slow
 def test_a_second_run_measures_nothing_and_a_new_document_only_itself(tmp_path):
     recipe = make(tmp_path, with_footer(10), "")
     run(recipe)

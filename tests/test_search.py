@@ -83,6 +83,7 @@ def test_an_answer_says_what_answered_it():
     )  # few are left: compared one by one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INDEXES)
 @pytest.mark.parametrize("where", FILTERS)
 @given(question=questions, k=st.sampled_from([1, 5, 60]), mode=st.sampled_from(MODES))

@@ -150,6 +150,7 @@ def test_a_second_run_asks_everything_and_measures_nothing(again, first):
     assert digests(made.lake) == digests(first[1].lake)
 
 
+@pytest.mark.slow
 def test_a_changed_page_costs_one_document(again, first, site):
     body = site.pages["/deep/3.html"].body
     site.pages["/deep/3.html"] = Page(

@@ -79,6 +79,7 @@ def test_of_few_vectors_every_pair_is_found_and_the_same_are_kept(seed, n, d, th
         assert kept(n, pairs, cosine, threshold) == kept(n, every, np.ones(len(every)), threshold)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [random_vectors, clustered_vectors])
 @pytest.mark.parametrize("threshold", [0.9, 0.95])
 def test_all_but_a_hundredth_is_found(make, threshold):

@@ -141,6 +141,7 @@ def assert_shared(measure, steps, texts):
     assert _left(texts, rows) == left
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), VARIANTS, ids=str)
 def test_a_stage_stands_every_kind_of_text(name, options, measure):
     assert_sound(measure, name, options, [make(size) for make in TEXTS.values() for size in (1, 300)], 30)

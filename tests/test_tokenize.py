@@ -333,6 +333,7 @@ def test_tokens_and_bytes_are_counted_for_each_language(recipe, monkeypatch, tmp
     assert check.numbers["vocabulary"] > check.numbers["largest_id"] > 0
 
 
+@pytest.mark.slow
 def test_the_digest_of_the_table_tells_the_tokenizer(recipe, tmp_path):
     run(recipe, then=make_tokens)
     first = Lake(tmp_path / "lake").head()
@@ -345,6 +346,7 @@ def test_the_digest_of_the_table_tells_the_tokenizer(recipe, tmp_path):
     assert second.digests["harbour/tokens"] != first.digests["harbour/tokens"]
 
 
+@pytest.mark.slow
 def test_stored_ids_that_are_not_those_of_the_tokenizer_fail_the_check(recipe, tmp_path):
     run(recipe, then=make_tokens)
     (file,) = tokens_of(tmp_path / "lake").files()
@@ -365,6 +367,7 @@ def test_an_empty_corpus_has_no_tokens(recipe, tmp_path):
     assert tokens_of(tmp_path / "lake").scan().collect().is_empty()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tokens", "message", "hint"),
     [

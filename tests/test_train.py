@@ -127,6 +127,7 @@ def test_an_empty_corpus_is_told(tmp_path):
         train_tokenizer(tmp_path / "lake", tmp_path / "t.json", vocab=300)
 
 
+@pytest.mark.slow
 def test_the_command_trains_and_tells_the_lines_for_the_recipe(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     recipe = make_recipe(tmp_path)

@@ -97,6 +97,7 @@ def test_a_stop_finishes_what_was_begun_and_begins_nothing(pool):
     assert 1 <= len(results) < 500
 
 
+@pytest.mark.slow
 def test_a_stop_that_waits_no_longer_ends_what_is_begun():
     begun = time.monotonic()
 
