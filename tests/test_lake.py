@@ -187,6 +187,10 @@ def test_rows_that_come_in_parts_are_those_that_come_at_once(tmp_path):
     assert state.scan(second).collect().equals(longer)
     third, _ = state.replace_parts(longer.head(7).iter_slices(4), second)
     assert state.scan(third).collect().equals(longer.head(7))
+    for nothing in ([longer.clear()], []):
+        fourth, _ = state.replace_parts(nothing, third)
+        assert state.scan(fourth).collect().is_empty()
+        assert state.replace_parts(nothing, fourth) == (fourth, 0)
 
 
 def _verdict(number):

@@ -35,6 +35,7 @@ def main() -> None:
     """Call each kernel once with the types that stages use; what is compiled stays on disk."""
     warm_stages()
     curate.dedup.warm()
+    curate.dedup.warm_passages()
     curate.export.packing.warm()
     curate.text.english.warm()
     WARM.touch()
