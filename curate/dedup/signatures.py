@@ -38,7 +38,9 @@ def signature_batches(files: Iterable[str | Path], digests: U64, slots: int) -> 
                     table = opened.read_row_group(group, ["sketch", "shingles"]).combine_chunks()
                     data = table.column("sketch").chunk(0).cast(pa.large_binary()).buffers()[2]
                     sketches = np.frombuffer(data, "<u4").reshape(-1, slots)
-                    yield order[at], sketches[row], table.column("shingles").to_numpy()[row]
+                    # Not by Arrow, which would import pandas where it is installed.
+                    shingles = pl.Series(table.column("shingles")).to_numpy()
+                    yield order[at], sketches[row], shingles[row]
 
 
 def ranges(starts: I64, counts: I64) -> I64:
