@@ -16,7 +16,6 @@ the ratios are theirs by that of the append, medians of five rounds.
 
 from __future__ import annotations
 
-import resource
 import statistics
 import tempfile
 import time
@@ -34,6 +33,7 @@ from curate.dedup.indexed import indexed_candidates
 from curate.dedup.leaders import leaders
 from curate.dedup.memory import Plan, plan_memory
 from curate.dedup.shingles import mix
+from curate.resident import peak_resident
 
 SLOTS, THRESHOLD, BATCH = 128, 0.8, 50_000
 _COPIES, _TEMPLATE, _TEMPLATE_SLOTS = 10, 100, 6
@@ -160,7 +160,7 @@ def bounded(documents: int, budget: int, folder: Path) -> dict[str, float]:
         "unresolved": int((found.unresolved > 0).sum()),
         "disk_mb": disk / 1e6,
         "planned_disk_mb": plan.disk / 1e6,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+        "peak_mb": peak_resident() / 1e6,
         "planned_mb": plan.memory / 1e6,
     }
 

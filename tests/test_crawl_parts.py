@@ -1,5 +1,7 @@
 """The crawler's parts, one by one: pages, robots.txt, order and scope, traps, secrets."""
 
+import subprocess
+import sys
 import time
 from itertools import pairwise
 
@@ -305,3 +307,19 @@ def test_messages_carry_no_secrets():
         "GET http://***@a.example/x?api_key=***&page=2&sessionid=***#top failed: ***; "
         "https://a.example/?X-Amz-Signature=*** abc"
     )
+
+
+# --- memory
+
+LARGE = """
+import subprocess, sys
+large = bytearray(b"x") * 500_000_000
+del large
+own = "from curate.resident import peak_resident; print(peak_resident())"
+subprocess.run([sys.executable, "-c", own], check=True)
+"""
+
+
+def test_a_crawler_that_a_large_process_starts_counts_its_own_memory_alone():
+    said = subprocess.run([sys.executable, "-c", LARGE], check=True, capture_output=True, text=True).stdout
+    assert 1_000_000 < int(said) < 100_000_000

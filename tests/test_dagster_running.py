@@ -203,6 +203,7 @@ def test_a_recipe_that_no_longer_loads_is_told_and_the_graph_stays_until_it_is_r
     assert 'there is no table or key "nowhere" in a recipe' in ui.reload()
     recipe.write_text(good)
     assert ui.reload() == jobs
+    assert ui.end(ui.launch("pages")) == "SUCCESS"  # whether or not Dagster's daemon has seen that it loads
 
 
 def test_a_cancelled_crawl_ends_its_processes_and_is_taken_up_again(ui):

@@ -38,6 +38,9 @@ run_coordinator:
   class: QueuedRunCoordinator
   config:
     dequeue_interval_seconds: 1
+    # A mended recipe: the daemon that starts runs looks for it once a minute, a run of before waits for that.
+    max_user_code_failure_retries: 6
+    user_code_failure_retry_delay: 15
 retention:
   sensor:
     purge_after_days: 7

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import resource
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from curate.resident import peak_resident
 from schemas.report import Preview, TableReport, Work
 
 if TYPE_CHECKING:
@@ -38,8 +37,7 @@ def add_cost(again: JudgedAgain, found: Preview, judged_in: float) -> None:
     found.seconds = (
         judged_in + sum(work.seconds for work in found.work) / cores + product * _pace(reports.get("corpus"))
     )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found.memory_bytes = peak if sys.platform == "darwin" else peak * 1024
+    found.memory_bytes = peak_resident()
 
 
 def _last_reports(again: JudgedAgain) -> dict[str, TableReport]:

@@ -8,8 +8,6 @@ Of rows with the same text the first in rank of each group stands for the others
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +33,7 @@ from curate.engine.sketches import TOLD_SECONDS, Sketches
 from curate.engine.standing import locate
 from curate.lake.content import Appender, Content, new_file
 from curate.lake.digest import digest_rows
+from curate.resident import peak_resident
 from schemas.report import NearPlan
 
 _PAIRS_AT_ONCE = 1_000_000  # few shards: the second texts of pairs lie anywhere, and each shard reads its own
@@ -142,8 +141,7 @@ class NearDuplicates:
 
     def _report_plan(self, plan: Plan, seconds: float) -> None:
         """What the search was to take, beside what it took."""
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        peak = peak_resident()
         self.comparing.report.near_plans.append(
             NearPlan(
                 documents=plan.documents,

@@ -21,6 +21,7 @@ from twisted.internet import reactor
 from twisted.internet.task import LoopingCall
 from twisted.python.log import PythonLoggingObserver
 
+from curate.resident import peak_resident
 from curate.sources.crawl import CrawlJob
 from curate.sources.crawler.frontier import Frontier
 from curate.sources.crawler.guard import Guard
@@ -83,7 +84,7 @@ class Run:
         self.writer.flush_if_old()
         if self.crawler.spider is not None:  # also where no answer comes: a driver that is to stop looks then
             self.reporter.progress(**self.crawler.spider.progress)
-        if resident() > MEMORY:
+        if peak_resident() > MEMORY:
             self.stop("memory")
 
     def stop(self, reason: str) -> None:
@@ -134,16 +135,6 @@ class Run:
         """A full disk or a bug: end at once and loudly, for rows are lost."""
         logging.getLogger(__name__).error("%s", failure.getTraceback())
         os._exit(1)
-
-
-def resident() -> int:
-    """Peak resident memory of this process in bytes; 0 where it is not known."""
-    try:
-        import resource
-    except ImportError:
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def limit_memory() -> None:
