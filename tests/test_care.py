@@ -6,7 +6,7 @@ import pytest
 
 from curate.lake.care import gc, rollback, tag, verify
 from curate.lake.lake import Lake
-from schemas.errors import LakeError
+from schemas.errors import LakeError, UsageError
 from tests.lakes import RECIPE, digests, documents, make_recipe, run, write_jsonl
 
 
@@ -88,6 +88,17 @@ def test_gc_spares_a_tag(lake):
     gc(lake, keep=1)
     rollback(lake, "harbour", tagged)
     assert len(corpus(lake)) == 7
+
+
+@pytest.mark.parametrize("name", ["", " ", "7"])
+def test_a_tag_that_is_empty_or_looks_like_a_version_is_refused(name, lake):
+    with pytest.raises(UsageError, match="cannot be a tag"):
+        tag(lake, "harbour", name)
+
+
+def test_gc_keeps_at_least_one_run(lake):
+    with pytest.raises(UsageError, match="at least 1"):
+        gc(lake, keep=0)
 
 
 def test_gc_does_not_run_beside_a_run(lake):

@@ -155,6 +155,13 @@ def test_a_mistyped_command_imports_nothing_heavy_either():
         (["clean", "a.jsonl", "-o", "b.jsonl", "--columns", "body"], "names no column", "text=body"),
         (["plan", "--set", "novalue"], "has no value", "KEY=VALUE"),
         (["init"], "Nothing to look at", "curate init https://"),
+        (["run", "--limit", "-1"], '"-1" for --limit', "curate run --help"),
+        (["run", "--workers", "0"], '"0" for --workers', "curate run --help"),
+        (["show", "--limit", "-1"], '"-1" for --limit', "curate show --help"),
+        (["log", "--limit", "-1"], '"-1" for --limit', "curate log --help"),
+        (["lake", "gc", "--keep", "0"], '"0" for --keep', "curate lake gc --help"),
+        (["ui", "--port", "70000"], '"70000" for --port', "curate ui --help"),
+        (["train", "classifier", "none.jsonl"], "There is no file none.jsonl", "curate label"),
     ],
 )  # fmt: skip
 def test_wrong_use_names_the_fault_and_the_way_out(arguments, message, hint, capsys, tmp_path, monkeypatch):
@@ -318,6 +325,18 @@ def test_show_of_what_was_dropped_shows_how_it_begins(lake, capsys):
     rows = json.loads(answer(capsys, "show", "--dropped", "too_short", "--lake", lake, "--json"))
     assert {(row["text"], row["title"].split()[0]) for row in rows} == {("Too short.", "Page")}
     assert "Too short." in answer(capsys, "show", "--dropped", "too_short", "--lake", lake)
+
+
+def test_show_leaves_room_for_words_beside_long_places(lake, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "a folder of some length" / "and another one within it"
+    folder.mkdir(parents=True)
+    (folder / "short.md").write_text("Too short to be kept.")
+    assert main(["clean", str(folder), "-o", "x.jsonl", "--recipe", "docs", "--workers", "1"]) == 0
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = answer(capsys, "show", "--dropped", "length.too_short", "--lake", "x.jsonl.curate/lake")
+    assert "length.too_short" in shown
+    assert "Too short" in shown
 
 
 def test_show_of_one_name_shows_that_one(lake, capsys):

@@ -11,7 +11,7 @@ from curate.engine.plan import make_plan
 from curate.engine.preview import preview
 from curate.engine.progress import Progress
 from curate.lake.lake import Lake
-from schemas.errors import CurateError
+from schemas.errors import CurateError, UsageError
 from schemas.recipe import Source, load_recipe
 from tests.lakes import RECIPE, digests, documents, make_recipe, run, write_jsonl
 
@@ -194,6 +194,13 @@ def test_limit_takes_a_first_look(tmp_path):
     recipe = make_recipe(tmp_path)
     assert run(recipe, limit=5).table("documents").rows == 5
     assert run(recipe).table("documents").rows == 30
+
+
+@pytest.mark.parametrize("wrong", [{"limit": -1}, {"workers": 0}, {"workers": -2}])
+def test_counts_that_make_no_sense_are_refused_before_anything_begins(wrong, tmp_path):
+    with pytest.raises(UsageError, match="is needed"):
+        run(make_recipe(tmp_path), **wrong)
+    assert not (tmp_path / "lake").exists()
 
 
 @pytest.mark.slow

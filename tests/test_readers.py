@@ -309,10 +309,20 @@ def test_a_missing_text_column_is_an_error_that_names_the_others(tmp_path, suffi
         SourceError, match=r"a\.\w+ has no column text\. Its columns: question, answer\."
     ) as caught:
         read(file)
-    assert caught.value.hint.endswith('columns = { text = "question" }')
+    assert 'columns = { text = "question" }' in caught.value.hint
+    assert "--columns 'text=question'" in caught.value.hint
     with pytest.raises(SourceError, match='has no column "anser" for text') as caught:
         read(file, text="anser")
     assert 'Did you mean "answer"?' in caught.value.hint
+    assert '{ text = "answer" }' in caught.value.hint
+    assert texts(file, text="answer") == ["a"]
+
+
+def test_a_column_without_a_name_is_not_taken_for_the_text(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text("question,answer,\nq,a,x\n")
+    with pytest.raises(SourceError, match=r"has no column text\. Its columns: question, answer\."):
+        read(file)
     assert texts(file, text="answer") == ["a"]
 
 

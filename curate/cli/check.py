@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from curate.cli.options import Json, Settings, read_settings
+from curate.cli.options import Count, Json, Settings, read_settings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,7 +20,7 @@ def check(
     /,
     *,
     sample: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")],
-    limit: int = 1_000,
+    limit: Count = 1_000,
     settings: Settings = (),
     as_json: Json = False,
 ) -> int:

@@ -103,7 +103,7 @@ def dedup(
             "Files to deduplicate, and where the result goes, are both needed.",
             hint="curate dedup new.jsonl -o fresh.parquet; curate dedup --explain needs neither.",
         )
-    from curate.cli.outcome import show_outcome
+    from curate.cli.outcome import largest_reason, show_outcome
     from curate.cli.terminal import show_json
     from curate.cli.working import working
     from curate.engine.clean import beside_output
@@ -116,7 +116,9 @@ def dedup(
         )  # fmt: skip
     beside = beside_output(Path(out))
     where = {} if out == "-" else {"kept": out, "dropped": f"{beside}/dropped.parquet"}
-    then = "" if out == "-" else f"curate show --dropped near_duplicate --lake {beside}/lake"
+    reason = largest_reason(report)
+    rows = f"--dropped {reason}" if reason else "corpus"
+    then = "" if out == "-" else f"curate show {rows} --lake {beside}/lake"
     with redirect_stdout(sys.stderr) if out == "-" else nullcontext():
         if as_json:
             show_json(report.model_dump())

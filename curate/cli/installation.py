@@ -68,6 +68,9 @@ def _extras() -> Iterator[Finding]:
         install = f"pip install '.[{extra}]'" if extra else "pip install --force-reinstall ."
         if extra == "index":
             install += f"   (without a GPU, smaller: {_CPU_TORCH})"
+        other = {"index": "faiss-gpu", "gpu": "faiss-cpu"}.get(extra, "")
+        if _version(other) if other else "":
+            install = f"pip uninstall -y {other} && {install}   (it takes the place of {other})"
         title = f"[{extra}]" if extra else f"curate {_version('curate')}"
         if not missing:
             yield Finding(title, "good", there)

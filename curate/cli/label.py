@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from curate.cli.options import Json, Lake, Name
+from curate.cli.options import Count, Json, Lake, Name
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def label(
     *,
     near: Annotated[str, Parameter(show_default=False)] = "",
     labels: Annotated[str, Parameter(name=["--output", "-o"])] = "labels.jsonl",
-    limit: int = 20,
+    limit: Count = 20,
     report: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     to: Annotated[str, Parameter(name="--export", show_default=False)] = "",
     back: Annotated[str, Parameter(name="--import", show_default=False)] = "",

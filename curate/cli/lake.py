@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from curate.cli.options import Json, Lake, Name
+from curate.cli.options import Count, Json, Lake, Name
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -48,7 +48,7 @@ def _line(check: Check) -> Text:
     return Text.assemble(("✓ ", "green"), text(f"{check.name}: {plural(rows, 'row')}, {size(count)}"))
 
 
-def gc(*, keep: int = 10, lake: Lake = "lake", as_json: Json = False) -> None:
+def gc(*, keep: Count = 10, lake: Lake = "lake", as_json: Json = False) -> None:
     """Delete what no kept version needs.
 
     Tagged versions and the live index always stay. Refused while a run is active.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from curate.cli.options import Json, Lake
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def log(
     *,
     lake: Lake = "lake",
-    limit: Annotated[int, Parameter(help="Newest runs shown; 0 shows all.")] = 20,
+    limit: Annotated[
+        int, Parameter(help="Newest runs shown; 0 shows all.", validator=validators.Number(gte=0))
+    ] = 20,
     as_json: Json = False,
 ) -> None:
     """Show the versions of a lake.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from curate.cli.options import Json, Lake, Name
+from curate.cli.options import Count, Json, Lake, Name
 from schemas.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def show(
     /,
     *,
     dropped: Annotated[str, Parameter(show_default=False)] = "",
-    limit: int = 10,
+    limit: Count = 10,
     lake: Lake = "lake",
     name: Name = "",
     as_json: Json = False,
@@ -118,7 +118,7 @@ def _check_reason(rows: pl.LazyFrame, dropped: str) -> None:
 
 def _shown(rows: list[dict[str, Any]]) -> list[RenderableType]:
     """Rows for people: `why` takes the place, so ids are left to --json; what all rows share is not said."""
-    from curate.cli.terminal import table_of, text
+    from curate.cli.terminal import results, table_of, text
 
     told = ["table"] if len({row.get("table") for row in rows}) > 1 else []
     columns = [
@@ -130,5 +130,7 @@ def _shown(rows: list[dict[str, Any]]) -> list[RenderableType]:
     for row in shown:
         if "reason" in row:
             row["reason"] = row["reason"] or "kept"
-    made = table_of(shown, whole=("place",))
+    # A place in one piece is copied easily, but must leave room for what stands beside it.
+    longest = max((len(row["place"]) for row in shown), default=0)
+    made = table_of(shown, whole=("reason", "place") if 2 * longest <= results().width else ("reason",))
     return [made, text("curate why PLACE explains one of them.", style="dim")]

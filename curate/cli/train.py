@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from curate.cli.options import Json, Lake, Name, quoted
+from curate.cli.options import Count, Json, Lake, Name, quoted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -67,11 +67,12 @@ def tokenizer(
 
 def classifier(
     source: str,
+    /,
     *,
     output: Annotated[str, Parameter(name=["--output", "-o"])] = "classifier.ftz",
     text_key: Annotated[str, Parameter(name="--text")] = "text",
     label_key: Annotated[str, Parameter(name="--label")] = "label",
-    epochs: int = 5,
+    epochs: Count = 5,
     subwords: bool = True,
     seed: int = 0,
     as_json: Json = False,

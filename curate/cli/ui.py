@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from curate.cli.options import Lake
 from schemas.errors import CurateError, UsageError, missing_extra
@@ -52,7 +52,12 @@ def ui(
     /,
     *,
     lake: Lake = "lake",
-    port: Annotated[int, Parameter(help="Port of the web page, on this machine only.")] = 3000,
+    port: Annotated[
+        int,
+        Parameter(
+            help="Port of the web page, on this machine only.", validator=validators.Number(gte=1, lte=65535)
+        ),
+    ] = 3000,
 ) -> None:
     """Open a recipe and its lake in Dagster, until Ctrl-C.
 

@@ -25,6 +25,7 @@ from curate.models.training import (
     probabilities,
     scores,
 )
+from curate.reports.numbers import plural
 from curate.sources.streams import open_stream
 from schemas.errors import UsageError
 
@@ -113,6 +114,8 @@ def _read(source: Path, text: str, label: str) -> tuple[list[tuple[str, str]], s
                 digest.update(line)
                 if line.strip():
                     rows[_row(line, f"{source}, line {number}", text, label)] = None
+    except FileNotFoundError:
+        raise UsageError(f"There is no file {source}.", hint="curate label makes one.") from None
     except (OSError, pa.ArrowInvalid) as error:
         raise UsageError(f"{source} cannot be read: {error}.", hint=_HINT) from error
     return list(rows), digest.hexdigest()
@@ -156,7 +159,7 @@ def _labels(rows: list[tuple[str, str]], source: Path) -> dict[str, int]:
     name, count = min(counts.items(), key=lambda item: item[1])
     if count < _LEAST:
         raise UsageError(
-            f'{source} has {count} different texts of "{name}"; at least {_LEAST} are needed.',
+            f'{source} has {plural(count, "different text")} of "{name}"; at least {_LEAST} are needed.',
             hint="Label more.",
         )
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -22,6 +22,7 @@ from curate.engine.workers import Workers, give_back, raise_if_stopped
 from curate.lake.disk import disk_errors
 from curate.lake.lake import Lake
 from curate.lake.runs import Head
+from schemas.errors import UsageError
 from schemas.report import RunReport
 
 
@@ -96,6 +97,11 @@ def session_of(
     wait: bool = True,
 ) -> Iterator[Session]:
     """A session on a lake that is held against other runs of the same name."""
+    for what, given, least in (("limit", limit, 0), ("workers", workers, 1)):
+        if given is not None and given < least:
+            raise UsageError(
+                f"{what} is {given}; at least {least} is needed.", hint=f"{what}={least} is the least."
+            )
     home, shown = Lake(lake, create=True), progress or Progress()
     waiting = _told_once(shown) if wait else None
     with disk_errors(home.root), home.lock(plan.recipe.name, waiting=waiting), Workers(workers) as pool:

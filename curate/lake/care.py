@@ -15,7 +15,7 @@ from curate.lake.lake import Lake
 from curate.lake.mirror import mirror_of
 from curate.lake.runs import Head
 from schemas.checks import Check
-from schemas.errors import LakeError
+from schemas.errors import LakeError, UsageError
 
 
 def verify(lake: str | Path) -> list[Check]:
@@ -100,8 +100,13 @@ def gc(lake: str | Path, keep: int = 10) -> dict[str, int]:
     they are history, and cannot be opened any more.
 
     Raises:
+        UsageError: `keep` is under 1.
         LakeError: a run is active.
     """
+    if keep < 1:
+        raise UsageError(
+            f"gc cannot keep {keep} runs; at least 1 is needed.", hint="keep=1 leaves what stands now."
+        )
     home = Lake(lake)
     before = home.size()
     kept = _kept_rows(home, keep)
@@ -226,7 +231,16 @@ def rollback(lake: str | Path, name: str, seq: int) -> Head:
 
 
 def tag(lake: str | Path, name: str, message: str) -> Head:
-    """Name what stands now; gc keeps it."""
+    """Name what stands now; gc keeps it.
+
+    Raises:
+        UsageError: a tag that says nothing, or is the number of a version.
+    """
+    if not message.strip() or message.strip().isdecimal():
+        raise UsageError(
+            f'"{message}" cannot be a tag: it is empty, or a number as versions have.',
+            hint="A tag is a name: curate lake tag release-1",
+        )
     home = Lake(lake)
     name = home.require(name)
     base = home.head()

@@ -8,6 +8,7 @@ file.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -117,19 +118,24 @@ def resolve(columns: Columns, names: Sequence[str], path: str, *, all_known: boo
     found |= columns
     for role in ("text", *(columns if all_known else ())):
         column = found.get(role, "")
-        if column.split(".")[0] not in names and column not in names:
+        # A header may name a column "": that is none to have been asked for.
+        if not column or (column.split(".")[0] not in names and column not in names):
             raise _missing(role, column, names, path)
     return {role: column for role, column in found.items() if role in ROLES}
 
 
 def _missing(role: str, column: str, names: Sequence[str], path: str) -> SourceError:
-    known = ", ".join(names) or "none"
-    example = f'columns = {{ {role} = "{names[0] if names else "body"}" }}'
+    named = [name for name in names if name]
+    known = ", ".join(named) or "none"
+    near = (difflib.get_close_matches(column, named, 1) or named or ["body"])[0]
+    example = (
+        f"""in a recipe's source columns = {{ {role} = "{near}" }}, of a command --columns '{role}={near}'"""
+    )
     if column:
         message = f'{path} has no column "{column}" for {role}. Its columns: {known}.'
-        return SourceError(message, hint=f"{did_you_mean(column, names)} In the recipe's source: {example}")
+        return SourceError(message, hint=f"{did_you_mean(column, named)} That is, {example}")
     message = f"{path} has no column text. Its columns: {known}."
-    return SourceError(message, hint=f"Say which column holds the text, in the recipe's source: {example}")
+    return SourceError(message, hint=f"Say which column holds the text: {example}")
 
 
 def from_rows(
