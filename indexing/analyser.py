@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
+from curate.text.decompose import normal_form
 from schemas.errors import missing_extra
 
 ANALYSER = "words-bigrams-snowball/1"  # stored in every index: raise the number when terms change
@@ -46,7 +47,7 @@ class Analyser:
         """The terms of a text, in order, with repetitions."""
         known = self._terms
         terms: list[str] = []
-        for word in _words().findall(unicodedata.normalize("NFKC", text).casefold()):
+        for word in _words().findall(normal_form("NFKC", text).casefold()):
             found = known.get(word)
             if found is None:
                 found = self._split(word)

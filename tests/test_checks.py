@@ -22,13 +22,13 @@ from curate.engine.checks import (
     Pinned,
     check_names,
     duplicate_checks,
-    personal_data_check,
     records_check,
     table_checks,
 )
 from curate.engine.clean import clean
 from curate.engine.corpus import corpus_rows, corpus_schema
 from curate.engine.fetch import Fetches, standing_pages
+from curate.engine.personal_data import personal_data_check
 from curate.engine.plan import make_plan
 from curate.engine.run import session_of
 from curate.engine.stage import Measured, Options

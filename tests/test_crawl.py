@@ -332,10 +332,9 @@ def test_the_end_comes_soon_after_stdin_closes_and_nothing_is_lost(tmp_path):
         for event in events:
             if isinstance(event, Progress) and event.fetched >= 10:
                 break
-        started = time.monotonic()
         events.close()
-        assert time.monotonic() - started < 30
         asked = len(site.requests)
+        assert asked < 300  # of 400
         time.sleep(0.5)
         assert len(site.requests) == asked
     files = list(tmp_path.glob("*-fetches.parquet"))

@@ -108,6 +108,14 @@ def test_an_empty_an_equal_and_a_distinct_corpus(tmp_path, given, left):
     assert len(rows(tmp_path / "out.jsonl")) == left
 
 
+@pytest.mark.slow
+def test_pages_without_text_are_copies_of_each_other_and_of_nothing_else(tmp_path):
+    given = ["", text(1), "", " ", "", text(2), "\n"]
+    write_jsonl(tmp_path / "in.jsonl", [{"text": one, "n": n} for n, one in enumerate(given)])
+    dedup([tmp_path / "in.jsonl"], tmp_path / "out.jsonl", workers=1)
+    assert numbers(tmp_path / "out.jsonl")[:3] == [0, 1, 3]
+
+
 @pytest.mark.parametrize(
     ("wrong", "error", "kind"),
     [

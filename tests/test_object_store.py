@@ -224,7 +224,7 @@ def test_what_the_store_refuses_is_told_with_what_to_set(
     with pytest.raises(LakeError) as raised:
         run_tables_in(tmp_path, lake)
     assert words in raised.value.hint
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 120  # a store that is asked again and again takes 180
 
 
 def run_tables_in(folder, lake):

@@ -1,6 +1,7 @@
 """Asking an index: what is found, what a filter promises, and what an answer says of itself."""
 
 import threading
+import time
 from pathlib import Path
 
 import ir_measures
@@ -373,3 +374,10 @@ def test_an_index_is_evaluated_by_documents():
         "recall": 0,
         "mrr": 0,
     }
+
+
+def test_terms_of_a_crowd_of_marks_are_found_in_time():
+    text = "x" + "\u0301\u0338\u0323" * 70_000
+    begun = time.process_time()
+    assert [len(term) for term in Analyser("en")(text)] == [len(text)]
+    assert time.process_time() - begun < 30  # a quadratic step takes minutes

@@ -105,6 +105,7 @@ def test_measures_can_be_named_in_rules(name):
             "x" + "\u0338\u0301" * 20000,
             "x" + "\u0338" * 15 + "\u0301" * 15,
         ),  # no script has such rows of marks
+        ("x" + "\u0f73" * 100_000, "x" + "\u0f71" * 30),  # nor of letters that are marks when taken apart
         ("“curly” ﬁ ＡＢＣ x² …", "“curly” ﬁ ＡＢＣ x² …"),  # neither quotes nor width nor ligatures
     ],
 )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from curate.engine import warm
 from curate.text import unicode
 from curate.text.arrow import buffers, normalised, texts
-from curate.text.decompose import decomposed
+from curate.text.decompose import normal_form
 from curate.text.detect import BROKEN, find_suspects
 from curate.text.lines import count_line_marks, count_marks, find_lines
 from curate.text.sums import sum_texts
@@ -255,6 +255,7 @@ def test_a_text_of_two_gigabytes_is_refused():
         find_words(huge)
 
 
+@pytest.mark.timeout(1500)  # a minute of work, which a busy machine stretches
 def test_all_kernels_can_be_compiled_ahead():
     warm.main()
 
@@ -262,17 +263,25 @@ def test_all_kernels_can_be_compiled_ahead():
 @given(
     st.lists(
         st.sampled_from(
-            [*"aé가한x ", "\u0301", "\u0338", "\u0323", "\u0344", "\u0f73", "\u1161", "\u0301" * 40]
+            [
+                *"aé가한xｶﾊﬁ ",
+                *"\u0301\u0338\u0323\u0344\u0f73\u0f81\uff9e\uff9f\u3099\u1161",
+                "\u0301" * 40,
+                "\u0f75" * 40,
+            ]
         )
-    )
+    ),
+    st.sampled_from(["NFC", "NFD", "NFKC"]),
 )
-def test_texts_are_decomposed_as_python_does(pieces):
+def test_normal_forms_are_those_of_python(pieces, form):
     text = "".join(pieces)
-    assert decomposed(text) == unicodedata.normalize("NFD", text)
+    assert normal_form(form, text) == unicodedata.normalize(form, text)
 
 
-def test_a_crowd_of_marks_takes_no_longer_than_it_is_long():
-    decomposed("x\u0301\u0338")  # compiles
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC"])
+@pytest.mark.parametrize("crowd", ["\u0301\u0338\u0323", "\u0f73\u0f75\u0f81", "\uff9e\u0323"])
+def test_a_crowd_of_marks_takes_no_longer_than_it_is_long(crowd, form):
+    normal_form(form, "x" + crowd * 30)  # makes its tables
     started = time.process_time()
-    assert len(decomposed("x" + "\u0301\u0338\u0323" * 70_000)) == 210_001
+    assert len(normal_form(form, "x" + crowd * 70_000)) > 70_000
     assert time.process_time() - started < 30  # a quadratic step takes minutes

@@ -35,7 +35,7 @@ def die_once(task):
 
 
 def sleep(task):
-    time.sleep(60)
+    time.sleep(600)  # longer than a test may take
 
 
 def break_down(task):
@@ -99,8 +99,6 @@ def test_a_stop_finishes_what_was_begun_and_begins_nothing(pool):
 
 @pytest.mark.slow
 def test_a_stop_that_waits_no_longer_ends_what_is_begun():
-    begun = time.monotonic()
-
     def stop():
         STOP.set()
         pool.kill()
@@ -111,4 +109,3 @@ def test_a_stop_that_waits_no_longer_ends_what_is_begun():
             list(pool.map("tests.test_workers:sleep", TASKS[:2]))
     finally:
         STOP.clear()
-    assert time.monotonic() - begun < 30

@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.dedup.options import NORMALIZED, TEXT, ExactOptions, MinhashOptions
@@ -23,15 +20,12 @@ from curate.engine.keepers import is_fixed
 from curate.engine.near import NearDuplicates
 from curate.engine.plan import CORPUS_STAGES, PlannedStep, PlannedTable
 from curate.engine.session import Session
-from curate.engine.stage import Batch, find_stage
 from curate.engine.standing import id_ranges
 from curate.lake.delta import plain_schema
 from curate.lake.keyset import KeySet
-from curate.lake.parquet import ROW_GROUP_ROWS
 from curate.lake.runs import Head
 from curate.lake.state import State
 from curate.reports.numbers import plural, share
-from curate.text.arrow import normalised
 from schemas.checks import CHECKS, Check, judged
 from schemas.recipe import Bounds, Recipe, Step
 from schemas.report import NearError, TableReport
@@ -361,60 +355,6 @@ def _no_near_duplicate(
     )
 
 
-def personal_data_check(session: Session, base: Head, product: Pinned, columns: list[str]) -> list[Check]:
-    """`no_personal_data`: every anonymize step finds nothing more in `text` and `columns` of the product.
-
-    Where the product as it stood had passed, and the same steps made this one, only new files are looked at.
-    """
-    tables = [table for table in session.plan.tables if anonymize_steps([table])]
-    if not tables:
-        return []
-    last = session.last_report(base, "corpus").check("no_personal_data")
-    same = all(base.fingerprints.get(session.key(table.name)) == table.fingerprint for table in tables)
-    passed = last is not None and last.passed and same
-    seen = product.state.files(base.pins.get(session.key("corpus"))) if passed else set()
-    files = product.state.files(product.version)
-    options = [step.options.model_dump(mode="json") for step in anonymize_steps(tables)]
-    tasks = [
-        {"file": str(product.state.folder / name), "columns": columns, "steps": options}
-        for name in sorted(files - seen)
-    ]
-    found = list(session.workers.map("curate.engine.checks:look_for_personal_data", tasks))
-    hits = [hit for one in found for hit in one["found"]]
-    numbers = {
-        "rows": sum(pq.read_metadata(product.state.folder / name).num_rows for name in files),
-        "looked_at": sum(one["rows"] for one in found),
-        "found": sum(one["count"] for one in found),
-    }
-    first = f"{hits[0]['column']} of {hits[0]['id']}" if hits else ""
-    message = f"Personal data is left in {plural(int(numbers['found']), 'value')}, the first is {first}."
-    return [judged("no_personal_data", not hits, numbers, message)]
-
-
 def anonymize_steps(tables: Iterable[PlannedTable]) -> list[PlannedStep]:
     """The steps that replace personal data, in their order."""
     return [step for table in tables for step in table.steps if step.stage and step.stage.name == "anonymize"]
-
-
-def look_for_personal_data(task: dict[str, Any]) -> dict[str, Any]:
-    """Run the detectors over one file of the product, a row group at a time; never tells a value."""
-    from curate.stages.anonymize import AnonymizeOptions, redact_strings
-
-    run = find_stage("anonymize").run
-    rows = count = 0
-    found: list[dict[str, str]] = []
-    file = pq.ParquetFile(Path(task["file"]))
-    for batch in file.iter_batches(batch_size=ROW_GROUP_ROWS, columns=["id", "text", *task["columns"]]):
-        rows += len(batch)
-        for step in task["steps"]:
-            options = AnonymizeOptions(**step)
-            for column in ["text", *task["columns"]]:
-                values = normalised(batch.column(column))
-                if column == "text":
-                    cleaned = run(Batch(values), options).text
-                else:
-                    cleaned = redact_strings(values, options)
-                hits = pc.filter(batch.column("id"), pc.not_equal(values, cleaned)).to_pylist()
-                count += len(hits)
-                found += [{"id": hit, "column": column} for hit in hits[:1]]
-    return {"rows": rows, "count": count, "found": found[:1]}

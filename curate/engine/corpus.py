@@ -15,8 +15,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.engine.checks import Pinned, anonymize_steps, personal_data_check
+from curate.engine.checks import Pinned, anonymize_steps
 from curate.engine.measure import MeasuredTable, measure_table, publish_measured
+from curate.engine.personal_data import personal_data_check
 from curate.engine.plan import Plan, PlannedTable
 from curate.engine.session import Session
 from curate.engine.shard import read_rows, read_texts, write_plan

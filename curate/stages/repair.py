@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from curate.engine.stage import Batch, Measured, Options, stage
+from curate.text.decompose import normal_form
 from curate.text.detect import BROKEN, MOST_MARKS, find_suspects
 from curate.text.unicode import combining_marks
 
@@ -75,7 +76,7 @@ def repaired(text: str, *, unescape_html: bool, every_line: bool = False) -> str
     fix = _fix_every_line if every_line else _fix_suspicious_lines
     for _ in range(_ROUNDS):
         fixed = fix(_LINE_END.sub("\n", text), unescape_html)
-        composed = fixed if fixed.isascii() else unicodedata.normalize("NFC", _crowded().sub(r"\1", fixed))
+        composed = fixed if fixed.isascii() else normal_form("NFC", _crowded().sub(r"\1", fixed))
         lines = composed.split("\n")
         tidy = _BLANK_LINES.sub("\n\n\n", "\n".join(line.rstrip() for line in lines)).strip("\n")
         if tidy == text:
