@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from curate.dedup.bandindex import BandIndex, IndexOptions
 from curate.dedup.candidates import Candidates, least_slots
-from curate.dedup.compare import ANCHORS, ROUNDS, WHOLE, Flags, compare, compare_list
+from curate.dedup.compare import ANCHORS, F64, ROUNDS, WHOLE, Flags, agreement, compare, compare_list
 from curate.dedup.memory import Plan
 from curate.dedup.pairs import rank_order
 from curate.dedup.shingles import I64, U32, U64, read_only
@@ -98,6 +98,21 @@ def _first_of(numbers: I64, group: I64, order: I64, best: I64, of_group: I64, fi
                 of_group[number] = group[row]
                 best[number] = row
             first[row] = best[number]
+
+
+def indexed_agreement(index: BandIndex, pairs: U64, plan: Plan) -> tuple[F64, I32]:
+    """Estimated similarity (m,) of pairs later << 32 | earlier of texts, and the first band in which both are equal.
+
+    By the records of the index, one byte of a slot (`compare.agreement`), so that no sketch is read.
+    """
+    share, band = np.zeros(len(pairs)), np.full(len(pairs), -1, np.int32)
+    for start in range(0, len(pairs), plan.members):
+        some = slice(start, start + plan.members)
+        ends = np.stack([pairs[some] >> np.uint64(32), pairs[some] & _LOW], axis=1).astype(np.int64)
+        texts, local = np.unique(ends, return_inverse=True)
+        local = read_only(local.reshape(-1, 2), np.int64)
+        agreement(index.records(texts), local, plan.slots, plan.bands, plan.rows, share[some], band[some])
+    return share, band
 
 
 def indexed_candidates(index: BandIndex, numbers: I64, rank: I64, group: I64, plan: Plan) -> Candidates:
@@ -282,4 +297,8 @@ def warm_index(slots: U32, shingles: I32) -> None:
             digests = np.stack([texts + step, texts], axis=1).astype(np.uint64)
             index.append([(digests, slots, shingles)], plan, Path(folder))
         numbers = np.arange(index.documents)
-        indexed_candidates(index, numbers, numbers, np.zeros(len(numbers), np.int64), plan)
+        group = np.zeros(len(numbers), np.int64)
+        first_of(numbers, group, numbers, len(numbers))
+        indexed_candidates(index, numbers, numbers, group, plan)
+        indexed_agreement(index, np.full(1, 1 << 32, np.uint64), plan)
+        index.numbers(digests)

@@ -21,7 +21,7 @@ from curate.dedup.checked import DamagedError
 from curate.dedup.compared import Found
 from curate.dedup.components import collisions, components
 from curate.dedup.containment import may_contain
-from curate.dedup.indexed import first_of, indexed_candidates
+from curate.dedup.indexed import first_of, indexed_agreement, indexed_candidates
 from curate.dedup.leaders import leaders
 from curate.dedup.memory import Plan
 from curate.dedup.nearest import nearest
@@ -107,8 +107,7 @@ class NearDuplicates:
         pairs, packed = pairs[order], packed[order]
         known, found = grown.compared.find(packed)
         new = np.flatnonzero(~known)
-        estimate, band = self._by_sketch(rows.get_column("text_digest"), pairs[new])
-        found.estimate[new], found.band[new] = estimate, band
+        found.estimate[new], found.band[new] = indexed_agreement(grown.index, packed[new], grown.plan)
         likely = self._likely(grown, packed, found.estimate)
         pairs, packed, found, known = pairs[likely], packed[likely], found.take(likely), known[likely]
         new = np.flatnonzero(~known)
