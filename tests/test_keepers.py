@@ -45,11 +45,11 @@ def make(folder, step, options, old, new):
     return folder / "curate.toml"
 
 
-def verdicts(folder):
+def verdicts(folder, name="alike"):
     """Verdicts by place, as `old#1`."""
     lake = Lake(folder / "lake")
-    rows = lake.read("alike", "verdicts/deduplicated").collect()
-    places = lake.read("alike", "verdicts/documents").select("id", "place").collect()
+    rows = lake.read(name, "verdicts/deduplicated").collect()
+    places = lake.read(name, "verdicts/documents").select("id", "place").collect()
     named = dict(places.with_columns(pl.col("place").str.replace(".jsonl", "", literal=True)).iter_rows())
     return {
         named[row["id"]]: {**row, "duplicate_of": named.get(row["duplicate_of"], "")}

@@ -42,10 +42,10 @@ def pages(seed, count):
     return rows
 
 
-def told(folder):
+def told(folder, name="alike"):
     return {
         place: (one["kept"], one["duplicate_of"], one["similarity"], one["estimate"], one["band"])
-        for place, one in verdicts(folder).items()
+        for place, one in verdicts(folder, name).items()
     }
 
 
@@ -73,6 +73,46 @@ def test_runs_over_a_growing_and_shrinking_corpus_judge_as_one_over_what_stands(
         grown = fresh(tmp_path / "grown", options, first, second)
         if step:
             assert grown == fresh(tmp_path / f"fresh{step}", options, first, second)
+
+
+def test_what_stands_is_not_compared_again_and_what_is_stored_by_number_may_go(tmp_path):
+    """Another keeper and a document that left are judged from stored comparisons; without those, from `pairs`."""
+    options, old, new = "error_sample = 0", pages(1, 20), pages(2, 60)
+    grown = tmp_path / "grown"
+    fresh(grown, options, old, new)
+    longest = f'{options}\nkeeper = "longest"'
+    expected = fresh(tmp_path / "fresh", longest, old, new[5:])
+    for lost in ("", "compared-*"):
+        for file in (grown / "lake/content/bands").glob(f"*/{lost}") if lost else ():
+            file.unlink()
+        run(make(grown, "minhash", options, old, new))
+        table = run(make(grown, "minhash", longest, old, new[5:])).table("deduplicated")
+        assert table.measured == 0
+        assert not lost or table.counts["compared"] == 0  # all of it was compared in the round before
+        assert told(grown) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_any_batches_deletions_keepers_and_groups_judge_as_one_run_over_what_stands(tmp_path, seed):
+    """One lake through five corpora, each with options of its own, so comparisons of all are mixed in the index."""
+    chance = random.Random(seed)
+    rows = pages(seed + 10, 220)
+    for step in range(5):
+        standing = chance.sample(rows, chance.randint(1, len(rows)))
+        cut = chance.randint(0, len(standing))
+        options = "\n".join(
+            [
+                "error_sample = 0",
+                f"keeper = {chance.choice(['first', 'longest', 'newest', 'number DESC'])!r}",
+                f"within = {chance.choice(['', 'dump'])!r}",
+                f"against = {chance.choice([[], ['old']])!r}",
+                f"similarity = {chance.choice(['jaccard', 'containment'])!r}",
+                "slots = 512",
+            ]
+        )
+        grown = fresh(tmp_path / "grown", options, standing[:cut], standing[cut:])
+        assert grown == fresh(tmp_path / f"fresh{step}", options, standing[:cut], standing[cut:])
 
 
 @pytest.mark.slow

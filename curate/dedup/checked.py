@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,6 +135,13 @@ class CheckedArray:
         """Let go of pages that were read: they count as memory of the process as long as they are mapped."""
         if self._mapping is not None:
             self._mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def replace_json(path: Path, value: Any) -> None:
+    """Write a small file that is the old one or the new one, whenever the process dies."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(value, indent=1), "utf-8")
+    temporary.replace(path)
 
 
 def _damaged(path: Path, what: str) -> DamagedError:

@@ -22,6 +22,7 @@ from curate.text.jit import kernel
 
 I32 = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
+F64 = npt.NDArray[np.float64]
 
 WHOLE = 64  # first rows of a list that are compared with all before them
 ANCHORS = (
@@ -59,6 +60,32 @@ def equal_bytes(records: U64, a: int, b: int) -> int:
         lanes += ~(((x & _LOW7) + _LOW7) | x | _LOW7) >> np.uint64(7)  # 1 in each byte that is 0 in x
     pairs = (lanes & _EVEN) + (lanes >> np.uint64(8) & _EVEN)
     return int(pairs * _SUM >> np.uint64(48))
+
+
+@kernel
+def agreement(records: U64, pairs: I64, slots: int, bands: int, rows: int, share: F64, band: I32) -> None:
+    """Share of equal bytes of pairs (m, 2) of records, and the first band whose bytes are all equal, -1 without one.
+
+    Of bands of `rows` slots that differ one in 256^rows counts as equal; the share is too large by (1 - s) / 256.
+    """
+    padding = 8 * (records.shape[1] - 1) - slots
+    for p in range(len(pairs)):
+        a, b = pairs[p]
+        share[p] = (equal_bytes(records, a, b) - padding) / slots
+        band[p] = -1
+        k = 0
+        while band[p] < 0 and k < bands * rows:
+            same = 0
+            while same < rows and _byte(records, a, k + same) == _byte(records, b, k + same):
+                same += 1
+            if same == rows:
+                band[p] = k // rows
+            k += rows
+
+
+@kernel
+def _byte(records: U64, row: int, slot: int) -> int:
+    return int(records[row, 1 + slot // 8] >> np.uint64(8 * (slot % 8)) & np.uint64(0xFF))
 
 
 @kernel

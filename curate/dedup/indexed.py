@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from curate.dedup.bandindex import BandIndex, IndexOptions
 from curate.dedup.candidates import Candidates, least_slots
-from curate.dedup.compare import ANCHORS, ROUNDS, WHOLE, Flags, compare, compare_list
+from curate.dedup.compare import ANCHORS, F64, ROUNDS, WHOLE, Flags, agreement, compare, compare_list
 from curate.dedup.memory import Plan
 from curate.dedup.pairs import rank_order
-from curate.dedup.shingles import I64, U32, U64
+from curate.dedup.shingles import I64, U32, U64, read_only
 from curate.dedup.signatures import ranges
 from curate.text.jit import kernel
 from schemas.errors import UsageError
@@ -73,10 +73,52 @@ def _starts(numbers: npt.NDArray[np.signedinteger], count: int) -> I32:
     return first
 
 
+def first_of(numbers: I64, group: I64, rank: I64, texts: int) -> I64:
+    """(n,) first row in rank of each row's text in its group; a row that is like nothing (-1) itself.
+
+    `numbers` (n,) are below `texts`, `group` (n,) from 0, `rank` (n,) distinct.
+    """
+    order = np.argsort(rank)
+    if len(group) and group.max() > 0:
+        order = order[np.argsort(group[order], kind="stable")]
+    first = np.arange(len(numbers))
+    best, of_group = np.empty(texts, np.int64), np.full(texts, -1, np.int64)
+    numbers, group, order = (read_only(one, np.int64) for one in (numbers, group, order))
+    _first_of(numbers, group, order, best, of_group, first)
+    return first
+
+
+@kernel
+def _first_of(numbers: I64, group: I64, order: I64, best: I64, of_group: I64, first: I64) -> None:
+    """Over rows by group, then rank; `best` of a text is its first row in the group `of_group`."""
+    for row in order:
+        number = numbers[row]
+        if number >= 0:
+            if of_group[number] != group[row]:
+                of_group[number] = group[row]
+                best[number] = row
+            first[row] = best[number]
+
+
+def indexed_agreement(index: BandIndex, pairs: U64, plan: Plan) -> tuple[F64, I32]:
+    """Estimated similarity (m,) of pairs later << 32 | earlier of texts, and the first band in which both are equal.
+
+    By the records of the index, one byte of a slot (`compare.agreement`), so that no sketch is read.
+    """
+    share, band = np.zeros(len(pairs)), np.full(len(pairs), -1, np.int32)
+    for start in range(0, len(pairs), plan.members):
+        some = slice(start, start + plan.members)
+        ends = np.stack([pairs[some] >> np.uint64(32), pairs[some] & _LOW], axis=1).astype(np.int64)
+        texts, local = np.unique(ends, return_inverse=True)
+        local = read_only(local.reshape(-1, 2), np.int64)
+        agreement(index.records(texts), local, plan.slots, plan.bands, plan.rows, share[some], band[some])
+    return share, band
+
+
 def indexed_candidates(index: BandIndex, numbers: I64, rank: I64, group: I64, plan: Plan) -> Candidates:
     """Pairs of rows whose exact similarity may reach the threshold of the index.
 
-    Row i has the text `numbers[i]` of the index (-1: like nothing) and belongs to `group[i]`; only rows of one
+    Row i has the text `numbers[i]` of the index (-1: like nothing) and belongs to `group[i]` (from 0); only rows of one
     group are compared, and a text stands once in a group. `rank` (n,) are distinct, the best row lowest. Memory: 40
     bytes a row, 10 a pair, 8 a text of the index, and records of giants as the plan says.
 
@@ -118,7 +160,8 @@ class _Search:
 
     def __post_init__(self) -> None:
         known = np.flatnonzero(self.numbers >= 0)
-        self.row = known[np.lexsort((self.group[known], self.numbers[known]))].astype(np.int32)
+        by = self.numbers[known] << 32 | self.group[known]  # both are less than 2^31
+        self.row = known[np.argsort(by)].astype(np.int32)
         of_row = self.numbers[self.row]
         if ((of_row[1:] == of_row[:-1]) & (self.group[self.row[1:]] == self.group[self.row[:-1]])).any():
             raise UsageError("A text stands twice in a group.", hint="Give one row for each text of a group.")
@@ -254,4 +297,8 @@ def warm_index(slots: U32, shingles: I32) -> None:
             digests = np.stack([texts + step, texts], axis=1).astype(np.uint64)
             index.append([(digests, slots, shingles)], plan, Path(folder))
         numbers = np.arange(index.documents)
-        indexed_candidates(index, numbers, numbers, np.zeros(len(numbers), np.int64), plan)
+        group = np.zeros(len(numbers), np.int64)
+        first_of(numbers, group, numbers, len(numbers))
+        indexed_candidates(index, numbers, numbers, group, plan)
+        indexed_agreement(index, np.full(1, 1 << 32, np.uint64), plan)
+        index.numbers(digests)

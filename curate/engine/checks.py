@@ -18,8 +18,9 @@ from curate.dedup.options import NORMALIZED, TEXT, ExactOptions, MinhashOptions
 from curate.engine.alike import Comparing
 from curate.engine.keepers import is_fixed
 from curate.engine.near import NearDuplicates
+from curate.engine.near_error import CHANGED
 from curate.engine.plan import CORPUS_STAGES, PlannedStep, PlannedTable
-from curate.engine.session import Session
+from curate.engine.session import Session, recipe_text
 from curate.engine.standing import id_ranges
 from curate.lake.delta import plain_schema
 from curate.lake.keyset import KeySet
@@ -31,6 +32,7 @@ from schemas.recipe import Bounds, Recipe, Step
 from schemas.report import NearError, TableReport
 
 _SAMPLE = 200  # documents whose nearest other one is looked for
+_SAMPLE_EACH_RUN = 20_000  # documents up to which that is done in each run: a fraction of a second
 _INDEXED = ("chunks", "vectors", "index_candidate", "index_live")
 
 
@@ -281,8 +283,21 @@ def duplicate_checks(
         )
         if last is not None and same and last.numbers["threshold"] == threshold:
             return [*checks, last]
+        if last is not None and _still_holds(session, base, report.table, last, len(kept)):
+            return [*checks, last]
         checks.append(_no_near_duplicate(session, base, report, near, rows.join(kept, on="id", how="semi")))
     return checks
+
+
+def _still_holds(session: Session, base: Head, table: str, last: Check, kept: int) -> bool:
+    """Whether what a sample showed is not asked again: each one is compared with all, which a batch cannot pay.
+
+    As `near_error`, it is asked again when the recipe changes, or what is kept by a quarter.
+    """
+    before = session.lake.runs.standing(base, session.name, [table]).get(table)
+    grown = abs(kept - last.numbers["kept"]) / max(last.numbers["kept"], 1)
+    same = before is not None and before.recipe == recipe_text(session.plan.recipe)
+    return last.passed and same and kept > _SAMPLE_EACH_RUN and grown <= CHANGED
 
 
 def _copies(kept: pl.DataFrame, steps: list[ExactOptions]) -> int:

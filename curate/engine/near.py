@@ -18,9 +18,10 @@ import polars as pl
 from curate.dedup.bands import probability
 from curate.dedup.candidates import least_slots
 from curate.dedup.checked import DamagedError
+from curate.dedup.compared import Found
 from curate.dedup.components import collisions, components
 from curate.dedup.containment import may_contain
-from curate.dedup.indexed import indexed_candidates
+from curate.dedup.indexed import first_of, indexed_agreement, indexed_candidates
 from curate.dedup.leaders import leaders
 from curate.dedup.memory import Plan
 from curate.dedup.nearest import nearest
@@ -29,10 +30,10 @@ from curate.dedup.sketch import estimates
 from curate.engine.alike import Alike, Comparing, by_group
 from curate.engine.keepers import is_fixed
 from curate.engine.shard import MAX_ROWS, plan_shards, write_plan
-from curate.engine.sketches import TOLD_SECONDS, Sketches
+from curate.engine.sketches import TOLD_SECONDS, Grown, Sketches
 from curate.engine.standing import locate
 from curate.lake.content import Appender, Content, new_file
-from curate.lake.digest import digest_rows
+from curate.lake.digest import digest_rows, key_lanes
 from curate.resident import peak_resident
 from schemas.report import NearPlan
 
@@ -62,54 +63,69 @@ class NearDuplicates:
 
     def find(self, rows: pl.DataFrame, rank: np.ndarray) -> Alike:
         """Which row stands for each, and how alike they are."""
-        self._sketch(rows)
+        digests = rows.get_column("text_digest")
+        lanes = key_lanes(digests)
+        stood = self.sketches.stored(lanes)
+        self._sketch(rows, stood.numbers < 0)
         fixed = rows.select(is_fixed(self.options)).to_series().to_numpy()
         if not self.options.verify:
             return self._unverified(rows, rank, fixed)
         group = _group_of(rows, self.options.within)
-        first, pairs = self._candidates(rows.get_column("text_digest"), group, rank)
-        similarity = self._verified(rows, pairs)
-        keeper, alike = leaders(rank, pairs, similarity, self.options.threshold, fixed)
+        try:
+            search = self._searched(rows, self.sketches.grow(digests, lanes, stood), group, rank)
+        except DamagedError as error:
+            self.sketches.discard()
+            self.comparing.report.notes.append(f"The index of near-duplicates was made anew: {error.message}")
+            search = self._searched(rows, self.sketches.grow(digests, lanes, stood), group, rank)
+        first, pairs, found = search
+        keeper, alike = leaders(rank, pairs, found.similarity, self.options.threshold, fixed)
         others = np.flatnonzero((first != np.arange(len(rows))) & ~fixed)
         stays = keeper[first[others]] == first[others]
         alike[others] = np.where(stays, 1.0, alike[first[others]])
         keeper[others] = keeper[first[others]]
-        return self._told(rows, keeper, alike)
-
-    def _candidates(
-        self, digests: pl.Series, group: np.ndarray, rank: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The row that stands for each of its text, and pairs of such rows to compare; a damaged index is made anew."""
-        try:
-            return self._searched(digests, group, rank)
-        except DamagedError as error:
-            self.sketches.discard()
-            self.comparing.report.notes.append(f"The index of near-duplicates was made anew: {error.message}")
-            return self._searched(digests, group, rank)
+        return _told(first, keeper, alike, pairs, found)
 
     def _searched(
-        self, digests: pl.Series, group: np.ndarray, rank: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, rows: pl.DataFrame, grown: Grown, group: np.ndarray, rank: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, Found]:
+        """The row that stands for each of its text, pairs of such rows, and what their comparison found."""
         began = time.perf_counter()
-        index, numbers, plan = self.sketches.grow(digests)
-        first = _first_of(numbers, group, rank)
-        rows = np.flatnonzero(first == np.arange(len(first)))
-        found = indexed_candidates(index, numbers[rows], rank[rows], group[rows], plan)
+        index, numbers = grown.index, grown.numbers
+        first = first_of(numbers, group, rank, index.documents)
+        stands = np.flatnonzero(first == np.arange(len(first)))
+        found = indexed_candidates(index, numbers[stands], rank[stands], group[stands], grown.plan)
         self._report_candidates(len(found.pairs), found.unresolved)
-        self._report_plan(plan, time.perf_counter() - began)
-        return first, self._likely(digests, rows[found.pairs])
+        self._report_plan(grown.plan, time.perf_counter() - began)
+        return first, *self._compared_pairs(rows, grown, stands[found.pairs])
 
-    def _likely(self, digests: pl.Series, pairs: np.ndarray) -> np.ndarray:
-        """Those that texts of their sizes can be at the threshold."""
+    def _compared_pairs(
+        self, rows: pl.DataFrame, grown: Grown, pairs: np.ndarray
+    ) -> tuple[np.ndarray, Found]:
+        """Pairs of rows that may be alike, and what exact comparison says of them: stored, or found and stored now."""
+        packed = _packed(grown.numbers[pairs])
+        order = np.argsort(packed)
+        pairs, packed = pairs[order], packed[order]
+        known, found = grown.compared.find(packed)
+        new = np.flatnonzero(~known)
+        found.estimate[new], found.band[new] = indexed_agreement(grown.index, packed[new], grown.plan)
+        likely = self._likely(grown, packed, found.estimate)
+        pairs, packed, found, known = pairs[likely], packed[likely], found.take(likely), known[likely]
+        new = np.flatnonzero(~known)
+        found.similarity[new] = self._verified(rows, pairs[new], found.estimate[new])
+        self.sketches.store(grown.compared, packed[new], found.take(new))
+        return pairs, found
+
+    def _likely(self, grown: Grown, packed: np.ndarray, estimate: np.ndarray) -> np.ndarray:
+        """Which pairs of numbers texts of their sizes can be at the threshold, (m,)."""
         if self.options.similarity == "jaccard":
-            return pairs
-        estimate, _ = self._by_sketch(digests, pairs)
-        rows, at = np.unique(pairs, return_inverse=True)
-        _, shingles = self.sketches.of(digests.gather(rows))
-        likely = may_contain(
+            return np.ones(len(packed), np.bool_)
+        ends = np.stack([packed >> np.uint64(32), packed & np.uint64(0xFFFFFFFF)], axis=1).astype(np.int64)
+        texts, at = np.unique(ends, return_inverse=True)
+        shingles = grown.index.records(texts)[:, 0].astype(np.int32)
+        likely: np.ndarray = may_contain(
             estimate, shingles, at.reshape(-1, 2), self.options.threshold, self.options.slots
         )
-        return pairs[likely]
+        return likely
 
     def _unverified(self, rows: pl.DataFrame, rank: np.ndarray, fixed: np.ndarray) -> Alike:
         """All that hangs together through equal bands. Memory: all sketches, 4 K bytes a row."""
@@ -124,8 +140,10 @@ class NearDuplicates:
         found = np.concatenate(pairs)
         self._report_candidates(len(found), np.zeros(len(rows), np.int32))
         keeper = np.where(fixed, np.arange(len(rows)), components(rank, found))
-        told = self._told(rows, keeper, np.zeros(len(rows)))
-        return Alike(told.keeper, told.estimate, told.estimate, told.band)
+        gone = np.flatnonzero(keeper != np.arange(len(keeper)))
+        estimate, band = np.zeros(len(keeper)), np.full(len(keeper), -1, np.int32)
+        estimate[gone], band[gone] = self._by_sketch(digests, np.stack([gone, keeper[gone]], axis=1))
+        return Alike(keeper, estimate, estimate, band)
 
     def _report_candidates(self, count: int, left: np.ndarray) -> None:
         b, r = self.options.band_shape
@@ -163,20 +181,6 @@ class NearDuplicates:
                 f"{plan.memory / 2**30:.1f} GiB and {plan.seconds:.0f} s, held {peak / 2**30:.1f} GiB and took {seconds:.0f} s."
             )
 
-    def _told(self, rows: pl.DataFrame, keeper: np.ndarray, alike: np.ndarray) -> Alike:
-        """With what the sketches say of each document that goes and the one that stands for it."""
-        gone = np.flatnonzero(keeper != np.arange(len(keeper)))
-        estimate, band = np.zeros(len(keeper)), np.full(len(keeper), -1, np.int32)
-        digests = rows.get_column("text_digest")
-        same = (digests.gather(gone) == digests.gather(keeper[gone])).to_numpy()
-        estimate[gone[same]], band[gone[same]] = 1.0, 0
-        gone = gone[~same]
-        estimate[gone], band[gone] = self._by_sketch(digests, np.stack([gone, keeper[gone]], axis=1))
-        similarity = np.zeros(len(keeper))
-        moved = keeper != np.arange(len(keeper))
-        similarity[moved] = alike[moved]
-        return Alike(keeper, similarity, estimate, band)
-
     def _by_sketch(self, digests: pl.Series, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Estimated similarity (m,) of pairs of rows, and the first band in which both are equal, -1 without one."""
         b, r = self.options.band_shape
@@ -208,16 +212,17 @@ class NearDuplicates:
         )
         group = _group_of(rows, self.options.within)
         like = same >= least_slots(self.options.floor, self.options.slots)
-        return self._verified(rows, pairs[like & (group[pairs[:, 0]] == group[pairs[:, 1]])])
+        pairs = pairs[like & (group[pairs[:, 0]] == group[pairs[:, 1]])]
+        return self._verified(rows, pairs, self._by_sketch(digests, pairs)[0])
 
-    def _sketch(self, rows: pl.DataFrame) -> None:
-        """Sketch what has no sketch."""
+    def _sketch(self, rows: pl.DataFrame, unknown: np.ndarray) -> None:
+        """Sketch what has no sketch, of rows that the index does not know."""
         content = self.content("signatures")
-        have = content.keys()
-        keyed = rows.select("home", "home_key", "chars", key="text_digest")
-        unknown = keyed.join(have.to_frame("key"), on="key", how="anti", maintain_order="left")
-        missing = unknown.unique("key", keep="first", maintain_order=True)
-        self.comparing.report.measured, self.comparing.report.reused = len(missing), len(rows) - len(unknown)
+        keyed = rows.select("home", "home_key", "chars", key="text_digest").filter(unknown)
+        if len(keyed):
+            keyed = keyed.join(content.keys().to_frame("key"), on="key", how="anti", maintain_order="left")
+        missing = keyed.unique("key", keep="first", maintain_order=True)
+        self.comparing.report.measured, self.comparing.report.reused = len(missing), len(rows) - len(keyed)
         if not self.comparing.dry:
             self.comparing.session.progress.advance(self.comparing.table, len(rows) - len(missing))
             self._make(
@@ -228,28 +233,30 @@ class NearDuplicates:
                 ["key", "file", "row"],
             )
 
-    def _verified(self, rows: pl.DataFrame, pairs: np.ndarray) -> np.ndarray:
-        """Exact similarity (m,) of pairs of rows; what was never compared is compared. Memory: 300 MB beside 16 a pair."""
+    def _verified(self, rows: pl.DataFrame, pairs: np.ndarray, estimate: np.ndarray) -> np.ndarray:
+        """Exact similarity (m,) of pairs of rows with their `estimate`; what was never compared is compared.
+
+        Memory: 300 MB beside 16 bytes a pair.
+        """
         similarity = np.zeros(len(pairs))
         self.comparing.report.counts["compared"] = 0
         for start in range(0, len(pairs), _PAIRS_AT_ONCE):
             part = slice(start, start + _PAIRS_AT_ONCE)
-            similarity[part] = self._verified_part(rows, pairs[part])
+            similarity[part] = self._verified_part(rows, pairs[part], estimate[part])
         return similarity
 
-    def _verified_part(self, rows: pl.DataFrame, pairs: np.ndarray) -> np.ndarray:
+    def _verified_part(self, rows: pl.DataFrame, pairs: np.ndarray, estimate: np.ndarray) -> np.ndarray:
         digests = rows.get_column("text_digest")
         ends = {"one": digests.gather(pairs[:, 0]), "two": digests.gather(pairs[:, 1])}
-        frame = pl.DataFrame({**ends, "row_a": pairs[:, 0], "row_b": pairs[:, 1]}).with_columns(
-            a=pl.min_horizontal("one", "two"), b=pl.max_horizontal("one", "two")
-        )
+        frame = pl.DataFrame(
+            {**ends, "row_a": pairs[:, 0], "row_b": pairs[:, 1], "estimate": estimate}
+        ).with_columns(a=pl.min_horizontal("one", "two"), b=pl.max_horizontal("one", "two"))
         known = self._compared(frame)
         missing = frame.filter(known.is_null()).unique(["a", "b"], keep="first", maintain_order=True)
         self.comparing.report.counts["compared"] += len(missing)
         if not self.comparing.dry and len(missing):
-            estimate, _ = self._by_sketch(digests, missing.select("row_a", "row_b").to_numpy())
             key = digest_rows([missing.get_column("a"), missing.get_column("b")])
-            located = self._located_pairs(rows, missing.with_columns(key=key, estimate=estimate))
+            located = self._located_pairs(rows, missing.with_columns(key=key))
             self._make("verify_shard", self.content("pairs"), located, "pairs", None)
             known = self._compared(frame)
         return known.fill_null(0.0).to_numpy()
@@ -319,11 +326,25 @@ def _group_of(rows: pl.DataFrame, within: str) -> np.ndarray:
     return group
 
 
-def _first_of(numbers: np.ndarray, group: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    """(n,) first row in rank of each row's text and group; a row that is like nothing (-1) itself."""
-    first = np.arange(len(numbers))
-    known = np.flatnonzero(numbers >= 0)
-    order = known[np.lexsort((rank[known], numbers[known], group[known]))]
-    begins = (np.diff(numbers[order], prepend=-1) != 0) | (np.diff(group[order], prepend=-1) != 0)
-    first[order] = order[np.flatnonzero(begins)][np.cumsum(begins) - 1]
-    return first
+def _packed(numbers: np.ndarray) -> np.ndarray:
+    """Pairs of numbers (m, 2) as later << 32 | earlier, (m,)."""
+    ends = numbers.astype(np.uint64)
+    packed: np.ndarray = ends.max(axis=1, initial=0) << np.uint64(32) | ends.min(axis=1, initial=2**32)
+    return packed
+
+
+def _told(first: np.ndarray, keeper: np.ndarray, alike: np.ndarray, pairs: np.ndarray, found: Found) -> Alike:
+    """With what the sketches said of each row that goes and the one that stands for it."""
+    estimate, band = np.zeros(len(keeper)), np.full(len(keeper), -1, np.int32)
+    similarity = np.zeros(len(keeper))
+    gone = np.flatnonzero(keeper != np.arange(len(keeper)))
+    similarity[gone] = alike[gone]
+    same = first[gone] == keeper[gone]
+    estimate[gone[same]], band[gone[same]] = 1.0, 0
+    gone = gone[~same]
+    by_rows = _packed(pairs)
+    order = np.argsort(by_rows)
+    wanted = _packed(np.stack([first[gone], keeper[gone]], axis=1))
+    at = order[np.searchsorted(by_rows[order], wanted)]
+    estimate[gone], band[gone] = found.estimate[at], found.band[at]
+    return Alike(keeper, similarity, estimate, band)

@@ -23,7 +23,7 @@ from curate.engine.standing import locate
 from curate.lake.digest import digest_json
 from schemas.report import NearError, Recall
 
-_CHANGED = 0.25  # share of the corpus that comes or goes before it is measured again
+CHANGED = 0.25  # share of the corpus that comes or goes before it is measured again
 _CHARS_PER_WORD = 6
 
 
@@ -33,7 +33,7 @@ def near_error(
     """The error of a step on `rows`, those that reached its table, with their `verdicts`; the last one if it still holds."""
     options = near.options
     made_from = digest_json([options.sketch_options.model_dump(), options.threshold, options.band_shape])
-    if last and last.made_from == made_from and abs(len(rows) - last.documents) <= _CHANGED * last.documents:
+    if last and last.made_from == made_from and abs(len(rows) - last.documents) <= CHANGED * last.documents:
         return last
     bands, per_band = options.band_shape
     distinct = rows.unique("text_digest", keep="first").sort("text_digest")
