@@ -134,11 +134,10 @@ def compiled_kernels() -> Iterator[None]:
     if WARM.exists():
         yield
         return
-    command = [sys.executable, "-m", "curate.engine.warm"]
+    command = [sys.executable, "-m", "curate.engine.warm", "attended"]
     quiet = subprocess.DEVNULL
-    warming = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
-    try:
-        yield
-    finally:
-        warming.kill()
-        warming.wait()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet) as warming:
+        try:
+            yield
+        finally:
+            warming.kill()

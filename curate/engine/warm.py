@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 
 import pyarrow as pa
 
@@ -53,5 +55,13 @@ def warm_stages() -> None:
         stage.run(batch, stage.options.model_validate(options))
 
 
+def end_when_left() -> None:
+    """Thread: end once stdin closes, as it does when the run that started this process is killed."""
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["attended"]:
+        threading.Thread(target=end_when_left, daemon=True).start()
     warm_stages() if sys.argv[1:] == ["stages"] else main()
