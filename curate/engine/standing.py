@@ -57,10 +57,15 @@ def _of(verdicts: pl.LazyFrame, frame: pl.LazyFrame) -> pl.LazyFrame:
     return verdicts.filter(within & pl.col("id").is_in(ids.implode()))
 
 
-def id_ranges(rows: int) -> list[pl.Expr]:
-    """Conditions on ids, in their order, each for about `PART_ROWS` of so many documents; ids are hashes."""
+def id_borders(rows: int) -> list[int]:
+    """First 32 bits of ids between which about `PART_ROWS` of so many documents lie, from 0 to 2**32; ids are hashes."""
     count = max(1, math.ceil(rows / PART_ROWS))
-    borders = [pl.lit(f"{(number << 32) // count:08x}") for number in range(1, count)]
+    return [(number << 32) // count for number in range(count + 1)]
+
+
+def id_ranges(rows: int) -> list[pl.Expr]:
+    """Conditions on ids, in their order, each for the documents between two of `id_borders`."""
+    borders = [pl.lit(f"{border:08x}") for border in id_borders(rows)[1:-1]]
     if not borders:
         return [pl.col("id").is_not_null()]
     between = [(pl.col("id") >= low) & (pl.col("id") < high) for low, high in itertools.pairwise(borders)]

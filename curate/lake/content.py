@@ -21,6 +21,7 @@ from curate.lake.delta import ConflictError, commit, create_table, file_names, l
 from curate.lake.keyset import KeySet
 from curate.lake.parquet import write_parquet
 
+_BATCH_ROWS = 50_000
 _SMALL, _MERGED = 16 * 2**20, 128 * 2**20  # bytes: files below are merged, up to this size
 
 
@@ -78,6 +79,12 @@ class Content:
             return pl.concat(parts)
         empty = pl.DataFrame(schema=_polars_schema(self.schema))
         return empty.with_columns(file=pl.lit(""), row=pl.lit(0, pl.Int64)).select(shown).clear()
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Columns of all rows, some rows at a time."""
+        for file in self.files():
+            for batch in pq.ParquetFile(file).iter_batches(batch_size=_BATCH_ROWS, columns=list(columns)):
+                yield pl.DataFrame(batch)
 
     def groups(self, rows: int) -> list[list[str]]:
         """The files that stand, so many together that they hold about `rows` rows."""
