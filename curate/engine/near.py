@@ -33,6 +33,8 @@ from curate.engine.sketches import TOLD_SECONDS, Sketches
 from curate.engine.standing import locate
 from curate.lake.content import Appender, Content, new_file
 from curate.lake.digest import digest_rows
+from curate.lake.keyset import KeySet
+from curate.lake.state import PART_ROWS
 from curate.resident import peak_resident
 from schemas.report import NearPlan
 
@@ -213,11 +215,13 @@ class NearDuplicates:
     def _sketch(self, rows: pl.DataFrame) -> None:
         """Sketch what has no sketch."""
         content = self.content("signatures")
-        have = content.keys()
-        keyed = rows.select("home", "home_key", "chars", key="text_digest")
-        unknown = keyed.join(have.to_frame("key"), on="key", how="anti", maintain_order="left")
-        missing = unknown.unique("key", keep="first", maintain_order=True)
-        self.comparing.report.measured, self.comparing.report.reused = len(missing), len(rows) - len(unknown)
+        new = _not_in(content, rows.get_column("text_digest"))
+        first = rows.get_column("text_digest").is_first_distinct()
+        missing = rows.select("home", "home_key", "chars", key="text_digest").filter(new & first)
+        self.comparing.report.measured, self.comparing.report.reused = (
+            len(missing),
+            len(rows) - int(new.sum()),
+        )
         if not self.comparing.dry:
             self.comparing.session.progress.advance(self.comparing.table, len(rows) - len(missing))
             self._make(
@@ -317,6 +321,15 @@ def _group_of(rows: pl.DataFrame, within: str) -> np.ndarray:
         for number, members in enumerate(by_group(rows, within)):
             group[members] = number
     return group
+
+
+def _not_in(content: Content, keys: pl.Series) -> pl.Series:
+    """Whether the content has no row of each key."""
+    have = KeySet()
+    for part in content.batches(["key"]):
+        have.add(part.get_column("key"))
+    parts = [have.has(keys.slice(start, PART_ROWS)) for start in range(0, len(keys), PART_ROWS)]
+    return pl.Series(~np.concatenate(parts) if parts else [], dtype=pl.Boolean)
 
 
 def _first_of(numbers: np.ndarray, group: np.ndarray, rank: np.ndarray) -> np.ndarray:

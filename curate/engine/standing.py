@@ -180,8 +180,11 @@ def locate(session: Session, head: Head, rows: pl.DataFrame) -> pl.DataFrame:
         table = session.plan.table(home)
         schema = None if table.kind == "documents" else table.schema
         content = session.lake.content(table.name, session.fingerprint(table, head), schema)
-        places = content.find(group.get_column("home_key"), ["key"], places=True)
-        parts.append(group.join(places.rename({"key": "home_key"}), on="home_key"))
+        parts += [
+            group.join(places.rename({"key": "home_key"}), on="home_key").sort("row")
+            for places in content.find_parts(group.get_column("home_key"), ["key"], places=True)
+            if len(places)
+        ]
     if not parts:
         return rows.with_columns(file=pl.lit(""), row=pl.lit(0, pl.Int64)).clear()
-    return pl.concat(parts).sort("file", "row")
+    return pl.concat(sorted(parts, key=lambda part: str(part.item(0, "file"))))

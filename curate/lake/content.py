@@ -68,17 +68,21 @@ class Content:
 
         What is held is what is found and one file's keys, however much stands.
         """
-        wanted = pl.col("key").is_in(keys.unique().implode())
-        shown = [*columns, "file", pl.col("row").cast(pl.Int64)] if places else list(columns)
-        scans = (
-            pl.scan_parquet(file, glob=False, include_file_paths="file", row_index_name="row")
-            for file in self.files()
-        )
-        parts = [scan.filter(wanted).select(shown).collect() for scan in scans]
-        if parts:
+        if parts := list(self.find_parts(keys, columns, places=places)):
             return pl.concat(parts)
+        shown = [*columns, "file", "row"] if places else list(columns)
         empty = pl.DataFrame(schema=_polars_schema(self.schema))
         return empty.with_columns(file=pl.lit(""), row=pl.lit(0, pl.Int64)).select(shown).clear()
+
+    def find_parts(
+        self, keys: pl.Series, columns: Sequence[str], *, places: bool = False
+    ) -> Iterator[pl.DataFrame]:
+        """What `find` finds, a file at a time."""
+        wanted = pl.col("key").is_in(keys.unique().implode())
+        shown = [*columns, "file", pl.col("row").cast(pl.Int64)] if places else list(columns)
+        for file in self.files():
+            scan = pl.scan_parquet(file, glob=False, include_file_paths="file", row_index_name="row")
+            yield scan.filter(wanted).select(shown).collect()
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Columns of all rows, some rows at a time."""
