@@ -1,9 +1,29 @@
-"""How much memory a process took."""
+"""How much memory a process took, and what makes its libraries give back what they free."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+
+# Read when Polars and Arrow are loaded: their own allocators keep what is freed until memory is short.
+_ALLOCATORS = {"_RJEM_MALLOC_CONF": "muzzy_decay_ms:0", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+# mallopt(3). A kernel's arrays are of some megabytes and live for a moment; glibc learns from the first one freed to keep
+# the next for itself, between smaller ones that stay, and in several arenas.
+_GLIBC = {"M_TRIM_THRESHOLD": (-1, 1 << 20), "M_MMAP_THRESHOLD": (-3, 1 << 20), "M_ARENA_MAX": (-8, 1)}
+
+
+def hold_little() -> None:
+    """Let what is freed go back to the system at once; to be called before Polars and Arrow are loaded."""
+    for name, value in _ALLOCATORS.items():
+        os.environ.setdefault(name, value)
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library than glibc
+            mallopt = ctypes.CDLL(None).mallopt
+            for parameter, bound in _GLIBC.values():
+                mallopt(parameter, bound)
 
 
 def peak_resident() -> int:

@@ -9,6 +9,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from curate.resident import hold_little
+
 try:
     from schemas.errors import CurateError
 except ImportError:  # `schemas` is a common name: another package may stand before ours on sys.path
@@ -22,8 +24,7 @@ except ImportError:  # `schemas` is a common name: another package may stand bef
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (by default that of the process); returns the exit code."""
-    # Before Polars is imported: its allocator would keep what it frees until memory is short.
-    os.environ.setdefault("_RJEM_MALLOC_CONF", "muzzy_decay_ms:0")
+    hold_little()
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in tokens
     tokens = [token for token in tokens if token != "--debug"]

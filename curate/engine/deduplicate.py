@@ -7,9 +7,10 @@ so the result is a function of that alone and never of the order of arrival.
 from __future__ import annotations
 
 import importlib
+import itertools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,13 +36,16 @@ from curate.engine.keepers import keeper_expression, keeper_rank
 from curate.engine.near import NearDuplicates
 from curate.engine.near_error import near_error
 from curate.engine.plan import PlannedStep, PlannedTable
-from curate.engine.session import Session, verdict_digest
+from curate.engine.session import Session
 from curate.engine.stage import Options
 from curate.engine.standing import id_ranges, reaching, standing
+from curate.lake.digest import ContentDigest
 from curate.lake.runs import Head
 from curate.lake.state import PART_ROWS
 from schemas.report import NearError, TableReport
 from schemas.tables import TABLES
+
+_NEAR_ERROR = ("id", "key", "kept", "step", "duplicate_of")  # columns of verdicts that it is measured by
 
 
 def make_deduplicated(session: Session, name: str) -> Head:
@@ -53,15 +57,20 @@ def make_deduplicated(session: Session, name: str) -> Head:
     ranks = _ranks(session, base, table, rows)
     rows = rows.drop("place")  # long, and only ranks are made of it
     fingerprints: dict[str, str] = {}
-    verdicts, report = deduplicated_verdicts(session, base, name, rows, fingerprints, ranks=ranks)
+    decided, report = _decided(session, base, name, rows, fingerprints, ranks)
+    del ranks
+    digest = ContentDigest(("id", "key"))
     stored = session.lake.state(session.name, f"verdicts/{name}", TABLES["verdicts/deduplicated"].schema)
     pin = base.pins.get(session.key(f"verdicts/{name}"))
     attribution, changes = Attribution(session.plan, table), Changes(report, stored, pin)
-    version, written = stored.replace_parts(_told(verdicts, groups, attribution, changes), pin)
+    parts = _told(decided.parts(), groups, attribution, changes, digest)
+    version, written = stored.replace_parts(parts, pin)
+    del groups
     attribution.tell(report)
     report.bytes_written += written
     made = Pinned(stored, version)
-    report.near_errors = _near_errors(Comparing(session, base, name, report, {}, dry=False), rows, verdicts)
+    comparing = Comparing(session, base, name, report, {}, dry=False)
+    report.near_errors = _near_errors(comparing, rows, decided.verdicts(*_NEAR_ERROR))
     report.checks = [
         *report.checks,
         *recall_check(report.near_errors),
@@ -74,7 +83,7 @@ def make_deduplicated(session: Session, name: str) -> Head:
         name,
         pins={f"verdicts/{name}": version},
         fingerprints=fingerprints,
-        digests={name: verdict_digest(verdicts)},
+        digests={name: digest.value},
         reads=[f"verdicts/{before.name}" for before in session.plan.before(name)],
         report=report,
     )
@@ -132,18 +141,22 @@ def _ranks(session: Session, base: Head, table: PlannedTable, rows: pl.DataFrame
 
 
 def _told(
-    verdicts: pl.DataFrame, groups: pl.DataFrame, attribution: Attribution, changes: Changes
+    verdicts: Iterator[pl.DataFrame],
+    groups: pl.DataFrame,
+    attribution: Attribution,
+    changes: Changes,
+    digest: ContentDigest,
 ) -> Iterator[pl.DataFrame]:
     """Verdicts in parts, each told to those who gather what the report says."""
-    for start in range(0, len(verdicts), PART_ROWS):
-        part = verdicts.slice(start, PART_ROWS)
-        attribution.add_groups(groups.slice(start, PART_ROWS), part)
-        first = part.item(0, "id") if start else ""
-        last = verdicts.item(start + PART_ROWS, "id") if start + PART_ROWS < len(verdicts) else "~"
+    first, start = "", 0
+    for part, following in itertools.pairwise(itertools.chain(verdicts, [None])):
+        assert part is not None
+        attribution.add_groups(groups.slice(start, len(part)), part)
+        last = "~" if following is None else following.item(0, "id")
         changes.add(part, (pl.col("id") >= pl.lit(first)) & (pl.col("id") < pl.lit(last)))
+        digest.add(part.select("id", "key", "kept"))
         yield part
-    if verdicts.is_empty():
-        changes.add(verdicts)
+        first, start = last, start + len(part)
 
 
 def deduplicated_verdicts(
@@ -154,18 +167,32 @@ def deduplicated_verdicts(
     fingerprints: dict[str, str] | None = None,
     *,
     dry: bool = False,
-    ranks: list[np.ndarray] | None = None,
 ) -> tuple[pl.DataFrame, TableReport]:
     """Verdicts on the documents that reach the table, and the report so far.
 
-    `fingerprints` receives those of the content used; `ranks` are given where `rows` have no place any more. With `dry`, nothing is sketched or compared that
-    was not before: such documents are kept, and counted as measured in the report.
+    `fingerprints` receives those of the content used. With `dry`, nothing is sketched or compared that was not before:
+    such documents are kept, and counted as measured in the report.
     """
-    table, report, count = session.plan.table(name), TableReport(table=name), len(rows)
     made_from = {} if fingerprints is None else fingerprints
-    comparing = Comparing(session, base, name, report, made_from, dry)
-    ranks = _ranks(session, base, table, rows) if ranks is None else ranks
-    told, dropped_by = Alike.copies(np.arange(count)), np.full(count, -1)
+    ranks = _ranks(session, base, session.plan.table(name), rows)
+    decided, report = _decided(session, base, name, rows, made_from, ranks, dry=dry)
+    return decided.verdicts(), report
+
+
+def _decided(
+    session: Session,
+    base: Head,
+    name: str,
+    rows: pl.DataFrame,
+    fingerprints: dict[str, str],
+    ranks: list[np.ndarray],
+    *,
+    dry: bool = False,
+) -> tuple[_Decided, TableReport]:
+    """What becomes of the documents that reach the table, and the report so far."""
+    table, report, count = session.plan.table(name), TableReport(table=name), len(rows)
+    comparing = Comparing(session, base, name, report, fingerprints, dry)
+    told, dropped_by = Alike.copies(np.arange(count)), np.full(count, -1, np.int16)
     for number, step in enumerate(table.steps):
         assert isinstance(step.options, CorpusOptions)
         began = time.perf_counter()
@@ -178,10 +205,11 @@ def deduplicated_verdicts(
             getattr(told, column)[alive[gone]] = getattr(alike, column)[gone]
         dropped_by[alive[gone]] = number
         report.step_seconds[step.name] = time.perf_counter() - began
-    verdicts = _verdicts(rows, table.steps, _followed(told), dropped_by)
-    report.reasons = reasons_of(verdicts, table, {})
-    report.rows, report.kept = count, int(verdicts.get_column("kept").sum())
-    return verdicts, report
+    decided = _Decided(rows.select("id", key="text_digest"), table.steps, _followed(told), dropped_by)
+    failed = [part.filter(~pl.col("kept")).select("failed") for part in decided.parts()]
+    report.reasons = reasons_of(pl.concat(failed), table, {})
+    report.rows, report.kept = count, int((dropped_by < 0).sum())
+    return decided, report
 
 
 def _places(ranks: np.ndarray) -> np.ndarray:
@@ -223,51 +251,72 @@ def _followed(told: Alike) -> Alike:
     return replace(told, keeper=keeper, similarity=similarity)
 
 
-def _verdicts(
-    rows: pl.DataFrame, steps: tuple[PlannedStep, ...], told: Alike, dropped_by: np.ndarray
-) -> pl.DataFrame:
-    """Columns of `verdicts` for rows of which `dropped_by` (number of a step, -1 while kept) are gone."""
-    named = pl.DataFrame(
+@dataclass(frozen=True)
+class _Decided:
+    """What becomes of documents, from which their verdicts are made some at a time."""
+
+    rows: pl.DataFrame  # id and key
+    steps: tuple[PlannedStep, ...]
+    told: Alike
+    dropped_by: np.ndarray  # (n,) number of a step, -1 while kept
+
+    def verdicts(self, *columns: str) -> pl.DataFrame:
+        """Columns of `verdicts` (all without a name) of all rows."""
+        return pl.concat(part.select(*columns) if columns else part for part in self.parts())
+
+    def parts(self) -> Iterator[pl.DataFrame]:
+        """Verdicts in order of the rows, at least one part."""
+        count = len(self.rows)
+        stands_for = np.bincount(self.told.keeper, minlength=count) if count else np.zeros(0, np.int64)
+        for start in range(0, max(count, 1), PART_ROWS):
+            yield self._part(slice(start, start + PART_ROWS), stands_for[start : start + PART_ROWS])
+
+    def _part(self, part: slice, stands_for: np.ndarray) -> pl.DataFrame:
+        told, by = self.told, self.dropped_by[part]
+        frame = pl.DataFrame(
+            {
+                "by": by.astype(np.int64),
+                "similarity": told.similarity[part],
+                "estimate": told.estimate[part],
+                "band": told.band[part],
+                "keeper": self.rows.get_column("id").gather(told.keeper[part]),
+                "stands_for": stands_for.astype(np.int32),
+                "weight": np.where(by < 0, _weights(self.steps, stands_for), 0.0),
+            }
+        )
+        kept = pl.col("by") < 0
+        return (
+            pl.concat([self.rows[part], frame], how="horizontal")
+            .join(_named_steps(self.steps), on="by", how="left", maintain_order="left")
+            .select(
+                "id",
+                "key",
+                kept.alias("kept"),
+                pl.col("step").fill_null(""),
+                pl.col("reason").fill_null(""),
+                failed=pl.when(kept)
+                .then(pl.lit([], dtype=pl.List(pl.String)))
+                .otherwise(pl.concat_list(pl.format("{}.{}", "step", "reason"))),
+                message=pl.lit(""),
+                duplicate_of=pl.when(kept).then(pl.lit("")).otherwise("keeper"),
+                similarity=pl.col("similarity"),
+                estimate=pl.col("estimate"),
+                band=pl.col("band"),
+                stands_for=pl.col("stands_for"),
+                weight=pl.col("weight"),
+            )
+        )
+
+
+def _named_steps(steps: tuple[PlannedStep, ...]) -> pl.DataFrame:
+    """Number, name and reason of each step."""
+    return pl.DataFrame(
         {
             "by": range(len(steps)),
             "step": [step.name for step in steps],
             "reason": [REASONS[_stage(step.options)] for step in steps],
         },
         schema={"by": pl.Int64, "step": pl.String, "reason": pl.String},
-    )
-    stands_for = np.bincount(told.keeper, minlength=len(rows)) if len(rows) else np.zeros(0, np.int64)
-    frame = pl.DataFrame(
-        {
-            "by": dropped_by,
-            "similarity": told.similarity,
-            "estimate": told.estimate,
-            "band": told.band,
-            "keeper": rows.get_column("id").gather(told.keeper),
-            "stands_for": stands_for.astype(np.int32),
-            "weight": np.where(dropped_by < 0, _weights(steps, stands_for), 0.0),
-        }
-    )
-    kept = pl.col("by") < 0
-    return (
-        pl.concat([rows.select("id", key="text_digest"), frame], how="horizontal")
-        .join(named, on="by", how="left", maintain_order="left")
-        .select(
-            "id",
-            "key",
-            kept.alias("kept"),
-            pl.col("step").fill_null(""),
-            pl.col("reason").fill_null(""),
-            failed=pl.when(kept)
-            .then(pl.lit([], dtype=pl.List(pl.String)))
-            .otherwise(pl.concat_list(pl.format("{}.{}", "step", "reason"))),
-            message=pl.lit(""),
-            duplicate_of=pl.when(kept).then(pl.lit("")).otherwise("keeper"),
-            similarity=pl.col("similarity"),
-            estimate=pl.col("estimate"),
-            band=pl.col("band"),
-            stands_for=pl.col("stands_for"),
-            weight=pl.col("weight"),
-        )
     )
 
 

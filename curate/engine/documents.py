@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +19,9 @@ from curate.engine.plan import PlannedTable
 from curate.engine.read import Reader, extract_options, read_loader
 from curate.engine.read_files import read_missing
 from curate.engine.session import Session
-from curate.engine.standing import id_ranges, with_kept_columns
+from curate.engine.standing import id_borders, id_ranges, with_kept_columns
 from curate.lake.content import Content
-from curate.lake.digest import ContentDigest, content_digest, digest_json, digest_rows
+from curate.lake.digest import ContentDigest, content_digest, digest_json, digest_rows, narrow, widen
 from curate.lake.runs import Head
 from curate.lake.state import PART_ROWS, State
 from curate.sources.files import ONE_DOCUMENT
@@ -62,15 +63,18 @@ def make_documents(session: Session) -> Head:
     pages = standing_pages(fetches.scan(), session.plan.recipe.sources)
     read_missing(reader, pages)
     reader.finish()
-    rows = _with_ids(session, _records(session, reader, pages), reader)
-    faults = _faults(session, reader, rows)
+    places = _in_order(session, pages)
+    rows = _with_ids(_records(session, reader, places), places, reader.documents)
+    faults = _faults(session, reader, rows.filter(pl.col("key") == 0), places)
     report.failures = [
         Failure(**row) for row in faults.select("id", "place", "reason", "message").head(20).to_dicts()
     ]
     state = session.lake.state(session.name, "verdicts/documents")
     pin = base.pins.get(session.key("verdicts/documents"))
     judging = _Judging(session, table, reader, report, Changes(report, state, pin), hashes=faults.is_empty())
-    version, written = state.replace_parts(judging.parts(rows, faults.select(state.schema.names)), pin)
+    version, written = state.replace_parts(
+        judging.parts(rows, places, faults.select(state.schema.names)), pin
+    )
     del rows
     judging.finish()
     report.bytes_written += written
@@ -115,12 +119,15 @@ class _Judging:
         self._attribution = Attribution(session.plan, PlannedTable("documents", "documents", ()))
         self.digest = ContentDigest(("id", "key") if hashes else ("id",))  # a fault has no key
 
-    def parts(self, rows: pl.DataFrame, faults: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    def parts(self, rows: pl.DataFrame, pages: pl.DataFrame, faults: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """Verdicts on all rows of `_with_ids`, in order of their ids; `faults` are those of what could not be read."""
-        readable = rows.select(pl.arg_where(pl.col("key") != "")).to_series()
-        for ids in id_ranges(len(rows)):
-            chosen = rows.select(pl.arg_where(ids)).to_series()
-            part = rows[chosen.filter(chosen.is_in(readable.implode()))]
+        upper = rows.select((pl.col("id") // 2**96).cast(pl.UInt32)).to_series()
+        borders = itertools.pairwise(id_borders(len(rows)))
+        for (first, end), ids in zip(borders, id_ranges(len(rows)), strict=True):
+            among = upper.is_between(first, end - 1) & (rows.get_column("key") != 0)
+            part = _with_place(rows.filter(among), pages).with_columns(
+                pl.col("id").map_batches(widen, pl.String)
+            )
             yield self._verdicts(_with_content(self._session, part, self._content), faults.filter(ids), ids)
 
     def _verdicts(self, rows: pl.DataFrame, faults: pl.DataFrame, ids: pl.Expr) -> pl.DataFrame:
@@ -146,9 +153,10 @@ class _Judging:
         self._report.drop_rates = told.drop_rates
 
 
-def _faults(session: Session, reader: Reader, rows: pl.DataFrame) -> pl.DataFrame:
+def _faults(session: Session, reader: Reader, rows: pl.DataFrame, pages: pl.DataFrame) -> pl.DataFrame:
     """Verdicts on what could not be read, with the reason; a strict run ends at the first in order of places."""
-    faults = _with_source_columns(session, _with_place(rows.filter(pl.col("key") == ""))).with_columns(
+    faults = _with_source_columns(session, _with_place(rows, pages)).with_columns(
+        pl.col("id").map_batches(widen, pl.String),
         url=pl.when(pl.col("kind") == "site").then("path").otherwise(pl.lit("")),
         kept=pl.lit(False),
         digest=pl.lit(""),
@@ -164,47 +172,63 @@ def _faults(session: Session, reader: Reader, rows: pl.DataFrame) -> pl.DataFram
 
 
 def _records(session: Session, reader: Reader, pages: pl.DataFrame) -> pl.DataFrame:
-    """What was read of the standing pages: source, url, page, ordinal, key ("" for a fault), reason, message."""
-    stored = (
-        reader.records.scan()
-        .filter(pl.col("reason") != "empty")
-        .select("page", "ordinal", "document", "reason", "message")
-    )
+    """What was read of the standing pages, in their order: page (row of `pages`), ordinal, key (0: a fault), reason, message.
+
+    There are as many rows as records, so none holds a digest or a path as text.
+    """
+    numbered = pages.lazy().select("page", number=pl.int_range(pl.len(), dtype=pl.UInt32))
     again = pl.DataFrame(
         reader.faults,
         schema={"page": pl.String, "ordinal": pl.Int64, "reason": pl.String, "message": pl.String},
-    )
-    both = pl.concat(
-        [
-            stored,
-            again.lazy()
-            .with_columns(document=pl.lit(""))
-            .select("page", "ordinal", "document", "reason", "message"),
-        ]
-    )
+    ).with_columns(document=pl.lit(""))
+    parts = [
+        part.lazy()
+        .filter(pl.col("reason") != "empty")
+        .join(numbered, on="page")
+        .select(
+            pl.col("number").alias("page"),
+            pl.col("ordinal").cast(pl.Int64),
+            pl.col("document").map_batches(narrow, return_dtype=pl.UInt128).alias("key"),
+            "reason",
+            "message",
+        )
+        .collect()
+        for part in itertools.chain(
+            reader.records.batches(["page", "ordinal", "document", "reason", "message"]), [again]
+        )
+    ]
+    rows = pl.concat(parts, rechunk=False)
+    del parts
+    order = rows.select(pl.arg_sort_by("page", "ordinal", maintain_order=True)).to_series()
+    for name in rows.columns:  # one after the other, so that a second copy is one of a column
+        rows = rows.with_columns(rows.get_column(name).gather(order))
+    return _limited(rows, pages, session.limit)
+
+
+def _limited(rows: pl.DataFrame, pages: pl.DataFrame, limit: int) -> pl.DataFrame:
+    """The first so many rows of each source; all without a limit."""
+    if not limit:
+        return rows
+    sourced = rows.with_columns(source=pages.get_column("source").gather(rows.get_column("page")))
+    return sourced.group_by("source", maintain_order=True).head(limit).select(rows.columns)
+
+
+def _in_order(session: Session, pages: pl.DataFrame) -> pl.DataFrame:
+    """Standing pages in order of sources and paths: source, path, page, kind."""
     order = {name: number for number, name in enumerate(session.plan.recipe.sources)}
-    joined = pages.lazy().join(both, on="page").drop("page", "etag").rename({"document": "key"})
-    ranked = joined.with_columns(_order=pl.col("source").replace_strict(order, return_dtype=pl.Int32))
-    rows = ranked.sort("_order", "url", "ordinal").drop("_order").collect()
-    return _limited(rows, session.limit)
+    ranked = pages.with_columns(_order=pl.col("source").replace_strict(order, return_dtype=pl.Int32))
+    ranked = ranked.sort("_order", "url").select("source", "page", path="url")
+    return ranked.with_columns(kind=_kinds(session, ranked))
 
 
-def _limited(rows: pl.DataFrame, limit: int) -> pl.DataFrame:
-    return rows.group_by("source", maintain_order=True).head(limit).select(rows.columns) if limit else rows
-
-
-def _with_ids(session: Session, rows: pl.DataFrame, reader: Reader) -> pl.DataFrame:
-    """Adds id, and what the place is made of; each id once, the first source wins."""
-    content = reader.documents.scan().select("key", "digest").collect()
-    rows = rows.join(content, on="key", how="left", maintain_order="left")
-    del content
-    rows = rows.rename({"url": "path"}).with_columns(
-        pl.col("digest").fill_null(""), kind=_kinds(session, rows)
-    )
-    equal, parts = _equal_before(rows), []
+def _with_ids(rows: pl.DataFrame, pages: pl.DataFrame, documents: Content) -> pl.DataFrame:
+    """Adds id (UInt128), from what the place is made of; each id once, the first source wins."""
+    rows = rows.with_columns(digest=_digests(rows.get_column("key"), documents))
+    equal, parts = _equal_before(rows, pages), []
     for start in range(0, max(len(rows), 1), PART_ROWS):
-        part = _with_place(rows.slice(start, PART_ROWS)).with_columns(
-            _equal=pl.Series(equal[start : start + PART_ROWS])
+        part = _with_place(rows.slice(start, PART_ROWS), pages).with_columns(
+            _equal=pl.Series(equal[start : start + PART_ROWS]),
+            digest=pl.col("digest").map_batches(widen, pl.String),
         )
         site, many = pl.col("kind") == "site", pl.col("kind") == "many"
         identity = part.select(
@@ -213,17 +237,35 @@ def _with_ids(session: Session, rows: pl.DataFrame, reader: Reader) -> pl.DataFr
             what=pl.when(many & (pl.col("key") != "")).then("digest").otherwise("place"),
             equal=pl.when(many).then("_equal").otherwise(0),
         )
-        parts.append(digest_rows(identity.get_columns()).alias("id"))
-    rows = rows.drop("digest").with_columns(pl.concat(parts).cast(pl.String))
+        parts.append(narrow(digest_rows(identity.get_columns()).cast(pl.String)).alias("id"))
+    rows = rows.drop("digest").with_columns(pl.concat(parts))
     if rows.get_column("id").n_unique() < len(rows):
         rows = rows.unique("id", keep="first", maintain_order=True)
     return rows
 
 
-def _with_place(rows: pl.DataFrame) -> pl.DataFrame:
-    """Adds place: the path, with the number of the record where a file has many."""
+def _digests(keys: pl.Series, documents: Content) -> pl.Series:
+    """Digest of each document by its key, both as numbers; 0 for a fault."""
+    parts = [
+        pl.DataFrame([narrow(part.get_column("key")), narrow(part.get_column("digest"))])
+        for part in documents.batches(["key", "digest"])
+    ]
+    empty = pl.DataFrame(schema={"key": pl.UInt128, "digest": pl.UInt128})
+    found = keys.to_frame("key").join(pl.concat([empty, *parts]), on="key", how="left", maintain_order="left")
+    return found.get_column("digest").fill_null(0)
+
+
+def _with_place(rows: pl.DataFrame, pages: pl.DataFrame) -> pl.DataFrame:
+    """Rows with their page's columns, their key as text, and place: the path, with the number of the record where a file has many."""
+    of_page = pages.select("source", "path", "kind")[rows.get_column("page")]
+    key = widen(rows.get_column("key"))
     numbered = pl.format("{}#{}", "path", pl.col("ordinal") + 1)
-    return rows.with_columns(place=pl.when(pl.col("kind") == "many").then(numbered).otherwise("path"))
+    return (
+        rows.drop("page")
+        .with_columns(key)
+        .hstack(of_page)
+        .with_columns(place=pl.when(pl.col("kind") == "many").then(numbered).otherwise("path"))
+    )
 
 
 def _with_content(session: Session, rows: pl.DataFrame, documents: Content) -> pl.DataFrame:
@@ -232,19 +274,21 @@ def _with_content(session: Session, rows: pl.DataFrame, documents: Content) -> p
     content = documents.find(rows.get_column("key"), ["key", "url", *_COLUMNS, *_extra(session)]).select(
         columns
     )
-    rows = _with_place(rows).join(content, on="key", how="left", maintain_order="left")
+    rows = rows.join(content, on="key", how="left", maintain_order="left")
     site = pl.col("kind") == "site"
     rows = rows.with_columns(url=pl.when(site).then("path").otherwise(pl.col("own_url").fill_null("")))
     return _with_source_columns(session, rows.drop("own_url", "path", "kind"))
 
 
-def _equal_before(rows: pl.DataFrame) -> pl.Series:
-    """How many equal records come before each row; few are looked at, for most texts are there once."""
+def _equal_before(rows: pl.DataFrame, pages: pl.DataFrame) -> np.ndarray:
+    """(n,) how many equal records come before each row; few are looked at, for most texts are there once."""
     twice = rows.get_column("digest").is_duplicated()
+    found = rows.filter(twice).select("page", "digest", "reason")
+    of_page = pages.select("source", "kind")[found.get_column("page")]
     count = pl.int_range(pl.len()).over("source", "kind", "digest", "reason")
     equal = np.zeros(len(rows), dtype=np.int64)
-    equal[twice.to_numpy()] = rows.filter(twice).select(count).to_series().to_numpy()
-    return pl.Series(equal)
+    equal[twice.to_numpy()] = found.hstack(of_page).select(count).to_series().to_numpy()
+    return equal
 
 
 def _extra(session: Session) -> list[str]:
@@ -255,12 +299,12 @@ def _extra(session: Session) -> list[str]:
 def _kinds(session: Session, rows: pl.DataFrame) -> pl.Series:
     """site: a URL is the place; one: a file is one document; many: a file or function holds many."""
     sites = [name for name, source in session.plan.recipe.sources.items() if source.url]
-    paths = rows.get_column("url").unique()
+    paths = rows.get_column("path").unique()
     one = [path for path in paths if kind_of(Path(path)) in ONE_DOCUMENT]
     return rows.select(
         kind=pl.when(pl.col("source").is_in(sites))
         .then(pl.lit("site"))
-        .when(pl.col("url").is_in(one))
+        .when(pl.col("path").is_in(one))
         .then(pl.lit("one"))
         .otherwise(pl.lit("many"))
     ).to_series()

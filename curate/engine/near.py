@@ -34,6 +34,8 @@ from curate.engine.sketches import TOLD_SECONDS, Grown, Sketches
 from curate.engine.standing import locate
 from curate.lake.content import Appender, Content, new_file
 from curate.lake.digest import digest_rows, key_lanes
+from curate.lake.keyset import KeySet
+from curate.lake.state import PART_ROWS
 from curate.resident import peak_resident
 from schemas.report import NearPlan
 
@@ -220,7 +222,7 @@ class NearDuplicates:
         content = self.content("signatures")
         keyed = rows.select("home", "home_key", "chars", key="text_digest").filter(unknown)
         if len(keyed):
-            keyed = keyed.join(content.keys().to_frame("key"), on="key", how="anti", maintain_order="left")
+            keyed = keyed.filter(_not_in(content, keyed.get_column("key")))
         missing = keyed.unique("key", keep="first", maintain_order=True)
         self.comparing.report.measured, self.comparing.report.reused = len(missing), len(rows) - len(keyed)
         if not self.comparing.dry:
@@ -348,3 +350,12 @@ def _told(first: np.ndarray, keeper: np.ndarray, alike: np.ndarray, pairs: np.nd
     at = order[np.searchsorted(by_rows[order], wanted)]
     estimate[gone], band[gone] = found.estimate[at], found.band[at]
     return Alike(keeper, similarity, estimate, band)
+
+
+def _not_in(content: Content, keys: pl.Series) -> pl.Series:
+    """Whether the content has no row of each key."""
+    have = KeySet()
+    for part in content.batches(["key"]):
+        have.add(part.get_column("key"))
+    parts = [have.has(keys.slice(start, PART_ROWS)) for start in range(0, len(keys), PART_ROWS)]
+    return pl.Series(~np.concatenate(parts) if parts else [], dtype=pl.Boolean)

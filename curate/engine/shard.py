@@ -6,6 +6,7 @@ breaks a stage is found by halving the batch, and is told by key; it never reach
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,6 +25,7 @@ from schemas.errors import StageError, UsageError
 from schemas.tables import content_schema
 
 MAX_ROWS, MAX_CHARS = 5_000, 16_000_000  # of a shard
+_BATCH_BYTES = 4_000_000  # of texts that the steps see at once: their kernels hold many times that
 
 
 def measure_shard(task: dict[str, Any]) -> dict[str, Any]:
@@ -38,7 +40,15 @@ def measure_shard(task: dict[str, Any]) -> dict[str, Any]:
     steps = [(step["name"], find_stage(step["stage"]), step["options"]) for step in task["steps"]]
     seconds = dict.fromkeys((name for name, _, _ in steps), 0.0)
     columns = {name: _plain(rows.get_column(name).to_arrow()) for name in task["reads"]}
-    table, errors = measure_texts(rows.get_column("key").to_arrow(), texts, columns, steps, seconds)
+    keys = rows.get_column("key").to_arrow()
+    parts = [
+        measure_texts(*_part(part, keys, texts, columns), steps, seconds)
+        for part in _batches(texts) or [slice(0)]
+    ]
+    table, errors = (
+        pa.concat_tables(part[0] for part in parts),
+        [error for part in parts for error in part[1]],
+    )
     written = write_parquet(table, table.schema, Path(task["out"])) if len(table) else 0
     return {
         "file": task["out"] if written else "",
@@ -47,6 +57,19 @@ def measure_shard(task: dict[str, Any]) -> dict[str, Any]:
         "seconds": seconds,
         "done": len(rows),
     }
+
+
+def _batches(texts: pa.LargeStringArray) -> list[slice]:
+    """Parts of about `_BATCH_BYTES`; a longer text is in one with few others."""
+    ends = np.cumsum(pc.binary_length(texts).to_numpy())
+    begins = np.flatnonzero(np.diff(ends // _BATCH_BYTES, prepend=-1))
+    return [slice(*part) for part in itertools.pairwise([*begins.tolist(), len(texts)])]
+
+
+def _part(
+    part: slice, keys: pa.Array, texts: pa.LargeStringArray, columns: dict[str, pa.Array]
+) -> tuple[pa.Array, pa.LargeStringArray, dict[str, pa.Array]]:
+    return keys[part], _plain(texts[part]), {name: _plain(column[part]) for name, column in columns.items()}
 
 
 def write_plan(rows: pl.DataFrame, plan: Path) -> None:
@@ -125,13 +148,7 @@ def measure_texts(
             return content_schema([(name, stage.measures) for name, stage, _ in steps]).empty_table(), errors
     half = len(keys) // 2
     parts = [
-        measure_texts(
-            keys[part],
-            _plain(texts[part]),
-            {name: _plain(column[part]) for name, column in columns.items()},
-            steps,
-            seconds,
-        )
+        measure_texts(*_part(part, keys, texts, columns), steps, seconds)
         for part in (slice(None, half), slice(half, None))
     ]
     return pa.concat_tables([part[0] for part in parts]), [error for part in parts for error in part[1]]

@@ -57,10 +57,15 @@ def _of(verdicts: pl.LazyFrame, frame: pl.LazyFrame) -> pl.LazyFrame:
     return verdicts.filter(within & pl.col("id").is_in(ids.implode()))
 
 
-def id_ranges(rows: int) -> list[pl.Expr]:
-    """Conditions on ids, in their order, each for about `PART_ROWS` of so many documents; ids are hashes."""
+def id_borders(rows: int) -> list[int]:
+    """First 32 bits of ids between which about `PART_ROWS` of so many documents lie, from 0 to 2**32; ids are hashes."""
     count = max(1, math.ceil(rows / PART_ROWS))
-    borders = [pl.lit(f"{(number << 32) // count:08x}") for number in range(1, count)]
+    return [(number << 32) // count for number in range(count + 1)]
+
+
+def id_ranges(rows: int) -> list[pl.Expr]:
+    """Conditions on ids, in their order, each for the documents between two of `id_borders`."""
+    borders = [pl.lit(f"{border:08x}") for border in id_borders(rows)[1:-1]]
     if not borders:
         return [pl.col("id").is_not_null()]
     between = [(pl.col("id") >= low) & (pl.col("id") < high) for low, high in itertools.pairwise(borders)]
@@ -175,8 +180,11 @@ def locate(session: Session, head: Head, rows: pl.DataFrame) -> pl.DataFrame:
         table = session.plan.table(home)
         schema = None if table.kind == "documents" else table.schema
         content = session.lake.content(table.name, session.fingerprint(table, head), schema)
-        places = content.find(group.get_column("home_key"), ["key"], places=True)
-        parts.append(group.join(places.rename({"key": "home_key"}), on="home_key"))
+        parts += [
+            group.join(places.rename({"key": "home_key"}), on="home_key").sort("row")
+            for places in content.find_parts(group.get_column("home_key"), ["key"], places=True)
+            if len(places)
+        ]
     if not parts:
         return rows.with_columns(file=pl.lit(""), row=pl.lit(0, pl.Int64)).clear()
-    return pl.concat(parts).sort("file", "row")
+    return pl.concat(sorted(parts, key=lambda part: str(part.item(0, "file"))))

@@ -27,6 +27,7 @@ from typing import Any
 
 import schemas.errors
 from curate.lake.disk import lake_error
+from curate.resident import hold_little
 from schemas.errors import CurateError, StageError
 
 _ATTEMPTS = 2
@@ -40,10 +41,7 @@ _ENVIRONMENT = dict.fromkeys(
         "TOKENIZERS_PARALLELISM",
     ),
     "1",
-) | {
-    "_RJEM_MALLOC_CONF": "muzzy_decay_ms:0"
-}  # Polars' allocator would keep what it frees until memory is short
-
+)
 # Set by the first Ctrl-C: shards that are being worked on are finished and committed, no new one begins.
 STOP = threading.Event()
 
@@ -282,6 +280,7 @@ def _described(error: CurateError) -> dict[str, Any]:
 
 def main() -> None:
     """Serve tasks until the input ends."""
+    hold_little()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
     # What a library prints must not mix with the answers.
     answers, sys.stdout = sys.stdout, sys.stderr

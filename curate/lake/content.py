@@ -21,6 +21,7 @@ from curate.lake.delta import ConflictError, commit, create_table, file_names, l
 from curate.lake.keyset import KeySet
 from curate.lake.parquet import write_parquet
 
+_BATCH_ROWS = 50_000
 _SMALL, _MERGED = 16 * 2**20, 128 * 2**20  # bytes: files below are merged, up to this size
 
 
@@ -67,17 +68,27 @@ class Content:
 
         What is held is what is found and one file's keys, however much stands.
         """
-        wanted = pl.col("key").is_in(keys.unique().implode())
-        shown = [*columns, "file", pl.col("row").cast(pl.Int64)] if places else list(columns)
-        scans = (
-            pl.scan_parquet(file, glob=False, include_file_paths="file", row_index_name="row")
-            for file in self.files()
-        )
-        parts = [scan.filter(wanted).select(shown).collect() for scan in scans]
-        if parts:
+        if parts := list(self.find_parts(keys, columns, places=places)):
             return pl.concat(parts)
+        shown = [*columns, "file", "row"] if places else list(columns)
         empty = pl.DataFrame(schema=_polars_schema(self.schema))
         return empty.with_columns(file=pl.lit(""), row=pl.lit(0, pl.Int64)).select(shown).clear()
+
+    def find_parts(
+        self, keys: pl.Series, columns: Sequence[str], *, places: bool = False
+    ) -> Iterator[pl.DataFrame]:
+        """What `find` finds, a file at a time."""
+        wanted = pl.col("key").is_in(keys.unique().implode())
+        shown = [*columns, "file", pl.col("row").cast(pl.Int64)] if places else list(columns)
+        for file in self.files():
+            scan = pl.scan_parquet(file, glob=False, include_file_paths="file", row_index_name="row")
+            yield scan.filter(wanted).select(shown).collect()
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Columns of all rows, some rows at a time."""
+        for file in self.files():
+            for batch in pq.ParquetFile(file).iter_batches(batch_size=_BATCH_ROWS, columns=list(columns)):
+                yield pl.DataFrame(batch)
 
     def groups(self, rows: int) -> list[list[str]]:
         """The files that stand, so many together that they hold about `rows` rows."""

@@ -36,11 +36,14 @@ def digest_column(column: pa.Array | pa.ChunkedArray) -> pa.Array:
         ].tolist()
         data = memoryview(binary.buffers()[2] or b"")
         values += [sha(data[start:end]).digest()[:16] for start, end in itertools.pairwise(offsets)]
-    hexes = b"".join(values).hex().encode()
+    return _hex_strings(b"".join(values)).cast(pa.string())
+
+
+def _hex_strings(data: bytes) -> pa.LargeStringArray:
+    """32 hex digits of each 16 bytes."""
+    hexes = data.hex().encode()
     places = pa.py_buffer(np.arange(0, len(hexes) + 1, 32, dtype=np.int64))
-    return pa.Array.from_buffers(pa.large_string(), len(values), [None, places, pa.py_buffer(hexes)]).cast(
-        pa.string()
-    )
+    return pa.Array.from_buffers(pa.large_string(), len(data) // 16, [None, places, pa.py_buffer(hexes)])
 
 
 def digest_rows(columns: Iterable[pl.Series]) -> pl.Series:
@@ -102,6 +105,24 @@ def key_lanes(keys: pl.Series) -> np.ndarray:
     hexes = keys.to_arrow().cast(pa.large_string())
     digits = (hexes.buffers()[2] or b"")[32 * hexes.offset : 32 * (hexes.offset + len(hexes))]
     return np.frombuffer(bytes.fromhex(str(digits, "ascii")), dtype=np.uint64).reshape(-1, 2)
+
+
+def narrow(keys: pl.Series) -> pl.Series:
+    """Keys of 32 hex digits as UInt128 in the same order, 16 bytes each where a string takes 48; "" is 0."""
+    keys = keys.replace_strict({"": "0" * 32}, default=keys) if (keys == "").any() else keys
+    halves = key_lanes(keys).view(">u8").astype(np.uint64)
+    frame = pl.DataFrame({"upper": halves[:, 0], "lower": halves[:, 1]})
+    number = pl.col("upper").cast(pl.UInt128) * 2**64 + pl.col("lower").cast(pl.UInt128)
+    return frame.select(number.alias(keys.name)).to_series()
+
+
+def widen(numbers: pl.Series) -> pl.Series:
+    """The keys that `narrow` made numbers of."""
+    whole, upper = pl.lit(numbers), pl.lit(numbers) // 2**64
+    halves = pl.select(upper.cast(pl.UInt64).alias("0"), (whole - upper * 2**64).cast(pl.UInt64).alias("1"))
+    lanes = np.stack([half.to_numpy() for half in halves], axis=1)
+    keys = pl.Series(numbers.name, _hex_strings(lanes.astype(">u8").tobytes()), dtype=pl.String)
+    return keys.set(numbers == 0, "") if (numbers == 0).any() else keys
 
 
 def _lanes(column: pl.Series, *, is_hash: bool) -> np.ndarray:
