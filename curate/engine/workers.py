@@ -27,6 +27,7 @@ from typing import Any
 
 import schemas.errors
 from curate.lake.disk import lake_error
+from curate.lean import lean
 from schemas.errors import CurateError, StageError
 
 _ATTEMPTS = 2
@@ -246,6 +247,7 @@ def importing() -> Iterator[None]:
         yield
     finally:
         if looking:
+            gc.freeze()  # modules stay: later looks pass over them
             gc.enable()
 
 
@@ -285,6 +287,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
     # What a library prints must not mix with the answers.
     answers, sys.stdout = sys.stdout, sys.stderr
+    with importing():
+        lean()
     for line in sys.stdin:
         answers.write(json.dumps(_answer(line)) + "\n")
         answers.flush()
