@@ -89,9 +89,10 @@ class Reader:
                     self.report.measured += rows
 
     def finish(self) -> None:
-        """Merge small files; count bytes."""
-        self.documents.compact()
-        self.records.compact()
+        """Merge small files, where others read them again; count bytes."""
+        if not self.session.one_off:
+            self.documents.compact()
+            self.records.compact()
         self.report.bytes_written += self.into_documents.bytes + self.into_records.bytes
 
 

@@ -39,6 +39,7 @@ class Session:
     limit: int = 0
     memory: int = BUDGET  # bytes that a search for near-duplicates may take
     strict: bool = False  # the first input that cannot be read ends the run
+    one_off: bool = False  # few read this lake again: it is to be written quickly rather than small
     run: str = field(default_factory=lambda: time.strftime("%Y%m%dT%H%M%S-") + uuid.uuid4().hex[:6])
     report: RunReport = field(init=False)
     _reports: dict[tuple[int, str], TableReport] = field(default_factory=dict)
