@@ -89,10 +89,9 @@ class Reader:
                     self.report.measured += rows
 
     def finish(self) -> None:
-        """Merge small files, where others read them again; count bytes."""
-        if not self.session.one_off:
-            self.documents.compact()
-            self.records.compact()
+        """Merge small files; count bytes."""
+        self.documents.compact(self.session.many_files)
+        self.records.compact(self.session.many_files)
         self.report.bytes_written += self.into_documents.bytes + self.into_records.bytes
 
 

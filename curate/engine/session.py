@@ -16,6 +16,7 @@ from curate.dedup.memory import BUDGET
 from curate.engine.plan import Plan, PlannedTable
 from curate.engine.progress import Progress
 from curate.engine.workers import Workers
+from curate.lake.content import MANY
 from curate.lake.digest import content_digest
 from curate.lake.lake import Lake
 from curate.lake.runs import Head
@@ -26,6 +27,7 @@ from schemas.report import RunReport, TableReport
 
 V = TypeVar("V")
 LEAST = 64 * 10**6  # bytes
+_MANY_ONE_OFF = 32  # small files; a look-up costs the keys that are asked for in each
 
 
 @dataclass
@@ -58,6 +60,11 @@ class Session:
         folder = self.lake.root / self.name / ".work"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    @property
+    def many_files(self) -> int:
+        """So many small files are merged: a one-off run reads each twice, and merging costs a reading and a writing."""
+        return _MANY_ONE_OFF if self.one_off else MANY
 
     def key(self, table: str) -> str:
         """How `runs` names a table of this recipe."""
