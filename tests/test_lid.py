@@ -25,6 +25,10 @@ SAID = [
     "a",
     "x" * 300,
     "12345 67890",
+    *("a" * size for size in range(1, 40)),  # at the end of what may be read
+    "x" * 5000 + " said",
+    # long words of the model's own dictionary
+    "https://en.wikipedia.org/w/index.php?title идентификаторы https://books.google.com/books?id relativetogroundrelativetoground",
 ]
 
 

@@ -66,8 +66,10 @@ def clean(
     from curate.cli.terminal import show_json
     from curate.cli.working import working
     from curate.engine.workers import importing
+    from curate.lean import lean
 
     with importing():
+        lean()
         from curate.engine.clean import beside_output
         from curate.engine.clean import clean as clean_files
 

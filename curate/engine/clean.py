@@ -26,7 +26,7 @@ from curate.engine.shape import Shape, in_input_order, in_parts
 from curate.engine.shard import read_texts, take_rows
 from curate.engine.write import Output, check_output, read_size, write_rows
 from curate.lake.disk import disk_errors
-from curate.lake.parquet import write_parquet
+from curate.lake.parquet import QUICK, write_parquet
 from curate.lake.runs import Head
 from curate.reports.html import write_report
 from curate.reports.samples import corpus_samples
@@ -129,7 +129,7 @@ def clean_by(
 
         report = run_tables(
             plan, beside / "lake", limit=limit, workers=workers, memory=read_memory(memory), progress=progress,
-            strict=strict, then=write,
+            strict=strict, one_off=True, then=write,
         )  # fmt: skip
         if report.blocked():
             raise CheckError(
@@ -239,7 +239,7 @@ def _write_dropped(session: Session, head: Head, written: Sequence[str], out: Pa
             for part in located.iter_slices(_BATCH):
                 yield from _with_texts(part, none.columns).cast(schema).to_batches()
 
-    write_parquet(batches(), schema, out)
+    write_parquet(batches(), schema, out, level=QUICK)
 
 
 def _dropped(session: Session, head: Head, places: pl.LazyFrame, among: pl.Expr) -> pl.DataFrame:

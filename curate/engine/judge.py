@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from curate.engine.plan import PlannedTable
 from schemas.report import Reason
@@ -66,14 +68,18 @@ def _failed(frame: pl.DataFrame, table: PlannedTable, unjudged: Counter[str]) ->
     """id, key, and the names of the rules that each document failed."""
     failed, nulls = _failures(frame, table)
     unjudged.update(nulls)
-    names = failed.columns
-    listed = (
-        pl.concat_list([pl.when(pl.col(name)).then(pl.lit(name)) for name in names]).list.drop_nulls()
-        if names
-        else pl.lit([], dtype=pl.List(pl.String))
-    )
     both = pl.concat([frame.select("id", "key"), failed], how="horizontal")
-    return both.select("id", "key", failed=listed)
+    return both.select(
+        "id", "key", failed=_listed(failed) if failed.columns else pl.lit([], pl.List(pl.String))
+    )
+
+
+def _listed(failed: pl.DataFrame) -> pl.Series:
+    """The names of the columns that are true, as a list for each row: few are, and only those are made."""
+    matrix = failed.to_numpy()
+    ends = np.cumsum(np.count_nonzero(matrix, axis=1))
+    names = pa.array(failed.columns, pa.large_string()).take(pa.array(np.nonzero(matrix)[1]))
+    return pl.Series(pa.LargeListArray.from_arrays(np.concatenate([[0], ends]), names))
 
 
 def _failures(frame: pl.DataFrame, table: PlannedTable) -> tuple[pl.DataFrame, dict[str, int]]:

@@ -209,7 +209,7 @@ def measure_missing(
         for step, seconds in result["seconds"].items():
             report.step_seconds[step] = report.step_seconds.get(step, 0.0) + seconds
         session.progress.advance(table.name, result["done"])
-    content.compact()
+    content.compact(session.many_files)
     report.bytes_written += appender.bytes
     return pl.DataFrame(errors, schema=ERRORS, orient="row")
 

@@ -90,8 +90,8 @@ class Reader:
 
     def finish(self) -> None:
         """Merge small files; count bytes."""
-        self.documents.compact()
-        self.records.compact()
+        self.documents.compact(self.session.many_files)
+        self.records.compact(self.session.many_files)
         self.report.bytes_written += self.into_documents.bytes + self.into_records.bytes
 
 

@@ -19,7 +19,7 @@ from curate.engine.inputs import CHANGED, Inputs, changed, groups
 from curate.engine.read import Reader, document_rows, first, read_pages, record_rows
 from curate.engine.session import Session
 from curate.lake.content import new_file
-from curate.lake.parquet import write_parquet
+from curate.lake.parquet import QUICK, SMALL, write_parquet
 from curate.reports.numbers import plural
 from curate.sources.files import ONE_DOCUMENT, SLICE_BYTES
 from curate.sources.readers import (
@@ -202,6 +202,7 @@ def _task(reader: Reader, source: Source, parts: list[dict[str, Any]]) -> dict[s
         "columns": source.columns,
         "extract": reader.options.model_dump(),
         "limit": reader.session.limit,
+        "level": QUICK if reader.session.one_off else SMALL,
         "documents": str(new_file(reader.documents.folder)),
         "records": str(new_file(reader.records.folder)),
     }
@@ -231,7 +232,7 @@ def read_slices_task(task: dict[str, Any]) -> dict[str, Any]:
                 yield from table.to_batches()
             told["changed"] = bool(part["etag"]) and changed(Path(part["slice"]["path"]), part["etag"])
 
-    count = write_parquet(documents(), _DOCUMENTS, Path(task["documents"]))
+    count = write_parquet(documents(), _DOCUMENTS, Path(task["documents"]), task["level"])
     write_parquet(pa.concat_tables(rows), _RECORDS, Path(task["records"]))
     pa.default_memory_pool().release_unused()  # a large document must not be held to the end of the run
     return {"parts": made, "rows": count, "documents": task["documents"], "records": task["records"]}

@@ -56,6 +56,7 @@ def run_tables(
     progress: Progress | None = None,
     wait: bool = True,
     strict: bool = False,
+    one_off: bool = False,
     then: Callable[[Session], None] | None = None,
 ) -> RunReport:
     """Make tables of a recipe in a lake (all up to `corpus` if none are named); what is there is not done again.
@@ -63,7 +64,7 @@ def run_tables(
     A table that fails a blocking check is the last that is made: the report tells. `make` makes a table by
     name; `limit` takes at most so many documents of each source; `memory` is what a search for near-duplicates
     may take, in bytes; a `strict` run ends at the first input that
-    cannot be read; `then` goes on in the same session, with the lake still held. Where another process
+    cannot be read; the lake of a `one_off` run is written quickly rather than small; `then` goes on in the same session, with the lake still held. Where another process
     runs the same name, this one waits (or fails, with `wait=False`).
 
     Raises:
@@ -74,7 +75,7 @@ def run_tables(
         compiled_kernels(),
         session_of(plan, lake, limit=limit, workers=workers, progress=progress, wait=wait) as session,
     ):
-        session.strict, session.memory = strict, memory
+        session.strict, session.memory, session.one_off = strict, memory, one_off
         for name in tables or base_tables(plan):
             make(session, name)
             give_back()

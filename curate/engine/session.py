@@ -16,6 +16,7 @@ from curate.dedup.memory import BUDGET
 from curate.engine.plan import Plan, PlannedTable
 from curate.engine.progress import Progress
 from curate.engine.workers import Workers
+from curate.lake.content import MANY
 from curate.lake.digest import content_digest
 from curate.lake.lake import Lake
 from curate.lake.runs import Head
@@ -26,6 +27,7 @@ from schemas.report import RunReport, TableReport
 
 V = TypeVar("V")
 LEAST = 64 * 10**6  # bytes
+_MANY_ONE_OFF = 32  # small files; a look-up costs the keys that are asked for in each
 
 
 @dataclass
@@ -39,6 +41,7 @@ class Session:
     limit: int = 0
     memory: int = BUDGET  # bytes that a search for near-duplicates may take
     strict: bool = False  # the first input that cannot be read ends the run
+    one_off: bool = False  # few read this lake again: it is to be written quickly rather than small
     run: str = field(default_factory=lambda: time.strftime("%Y%m%dT%H%M%S-") + uuid.uuid4().hex[:6])
     report: RunReport = field(init=False)
     _reports: dict[tuple[int, str], TableReport] = field(default_factory=dict)
@@ -57,6 +60,11 @@ class Session:
         folder = self.lake.root / self.name / ".work"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    @property
+    def many_files(self) -> int:
+        """So many small files are merged: a one-off run reads each twice, and merging costs a reading and a writing."""
+        return _MANY_ONE_OFF if self.one_off else MANY
 
     def key(self, table: str) -> str:
         """How `runs` names a table of this recipe."""

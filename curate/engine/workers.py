@@ -27,6 +27,7 @@ from typing import Any
 
 import schemas.errors
 from curate.lake.disk import lake_error
+from curate.lean import lean
 from curate.resident import hold_little
 from schemas.errors import CurateError, StageError
 
@@ -244,6 +245,7 @@ def importing() -> Iterator[None]:
         yield
     finally:
         if looking:
+            gc.freeze()  # modules stay: later looks pass over them
             gc.enable()
 
 
@@ -284,6 +286,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
     # What a library prints must not mix with the answers.
     answers, sys.stdout = sys.stdout, sys.stderr
+    with importing():
+        lean()
     for line in sys.stdin:
         answers.write(json.dumps(_answer(line)) + "\n")
         answers.flush()

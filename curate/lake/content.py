@@ -23,6 +23,7 @@ from curate.lake.parquet import write_parquet
 
 _BATCH_ROWS = 50_000
 _SMALL, _MERGED = 16 * 2**20, 128 * 2**20  # bytes: files below are merged, up to this size
+MANY = 8  # small files
 
 
 class Content:
@@ -106,8 +107,8 @@ class Content:
         """Begin to append: looks up what stands now."""
         return Appender(self)
 
-    def compact(self) -> None:
-        """Merge small files; gives up without a word when another process commits meanwhile."""
+    def compact(self, least: int = MANY) -> None:
+        """Merge small files, if there are so many; gives up without a word when another process commits meanwhile."""
         table = open_table(self.folder)
         if table is None:
             return
@@ -118,7 +119,7 @@ class Content:
                 break
             small.append(name)
             total += size
-        if len(small) < 8:
+        if len(small) < least:
             return
         merged = new_file(self.folder)
         batches = (
