@@ -139,6 +139,10 @@ def test_explain_shows_the_curves_and_needs_no_files(capsys):
     assert mine[0.7] >= 0.995
     assert main(["dedup", "--explain", "--preset", "fineweb"]) == 0
     assert "14 x 8" in capsys.readouterr().out
+    assert main(["dedup", "--explain", "--similarity", "containment", "--longer", "1.5", "--json"]) == 0
+    curves = json.loads(capsys.readouterr().out)
+    contained = dict(zip(curves["fineweb"]["similarity"], curves["containment"]["1.5"], strict=True))
+    assert contained[0.8] >= 0.995
     assert main(["dedup", "--explain", "--preset", "fine"]) == 2
     assert "fineweb" in capsys.readouterr().err
     assert main(["dedup"]) == 2

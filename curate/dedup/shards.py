@@ -51,10 +51,10 @@ def neighbours_shard(task: dict[str, Any]) -> dict[str, Any]:
     rows, few = read_rows(task), pl.read_parquet(task["anchors"])
     texts = few.get_column("text").to_arrow().cast(pa.large_string())
     drawn = anchors(texts, ShingleOptions(**task["options"]))
-    met = neighbours(drawn, read_texts(rows), task["threshold"])
+    met = neighbours(drawn, read_texts(rows), task["threshold"], task["similarity"])
     one = few.get_column("text_digest").gather(met.get_column("anchor"))
     two = rows.get_column("text_digest").gather(met.get_column("row"))
-    met.select("anchor", "similarity").with_columns(one=one, two=two).write_parquet(task["out"])
+    met.select("anchor", "similarity", "times").with_columns(one=one, two=two).write_parquet(task["out"])
     return {"file": task["out"], "rows": len(met)}
 
 
