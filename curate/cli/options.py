@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from schemas.errors import UsageError
 
@@ -24,7 +24,14 @@ Settings = Annotated[
         show_default=False,
     ),
 ]
-Limit = Annotated[int, Parameter(help="Take at most so many documents of each source.", show_default=False)]
+Limit = Annotated[
+    int,
+    Parameter(
+        help="Take at most so many documents of each source.",
+        validator=validators.Number(gte=0),
+        show_default=False,
+    ),
+]
 Strict = Annotated[
     bool,
     Parameter(negative="", help="Stop at the first input that cannot be read.", show_default=False),
@@ -37,7 +44,12 @@ Memory = Annotated[
     ),
 ]
 Workers = Annotated[
-    int | None, Parameter(help="Worker processes; one for each core if not given.", show_default=False)
+    int | None,
+    Parameter(
+        help="Worker processes; one for each core if not given.",
+        validator=validators.Number(gte=1),
+        show_default=False,
+    ),
 ]
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from curate.dedup.bands import bands
 from curate.dedup.containment import least_jaccard
-from curate.dedup.presets import PRESETS
+from curate.dedup.presets import preset
 from curate.dedup.shingles import ShingleOptions
 from curate.dedup.sketch import SketchOptions
 from curate.dedup.weights import Weights, read_weights
@@ -117,9 +117,7 @@ class MinhashOptions(SketchOptions, CorpusOptions):
         name = given.get("preset") if isinstance(given, dict) else ""
         if not name:
             return given
-        if name not in PRESETS:
-            raise ValueError(f"there is no preset {name!r}; there is {', '.join(PRESETS)}")
-        return {**PRESETS[name], **given}
+        return {**preset(name), **given}
 
     @model_validator(mode="before")
     @classmethod
