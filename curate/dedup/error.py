@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from curate.dedup.bands import probability
 from curate.dedup.candidates import candidates
+from curate.dedup.compare import WHOLE
 from curate.dedup.containment import least_jaccard, may_contain
 from curate.dedup.intervals import wilson
 from curate.dedup.normalize import ALONE_RANGES
@@ -255,10 +256,16 @@ def _hits(
     sketches = sketch(made.texts, options.model_copy(update={"seed": options.seed + seed}))
     equal = sketches.slots[::2, : bands * rows] == sketches.slots[1::2, : bands * rows]
     met = equal.reshape(-1, bands, rows).all(axis=2).any(axis=1)
-    rank = np.arange(len(made.texts))
     floor = least_jaccard(threshold, longer) if longer else threshold
-    found = candidates(sketches.slots, sketches.shingles, rank, threshold=floor, bands=bands, rows=rows)
-    passed = in_pairs(made.pairs, found.pairs) & (made.similarity >= threshold)
+    found = [np.empty((0, 2), np.int64)]
+    for start in range(0, len(made.texts), WHOLE):
+        # So few are compared all with all; hundreds of one template would be a giant bucket.
+        some = slice(start, start + WHOLE)
+        slots, shingles = sketches.slots[some], sketches.shingles[some]
+        rank = np.arange(len(slots))
+        pairs = candidates(slots, shingles, rank, threshold=floor, bands=bands, rows=rows).pairs
+        found.append(pairs + start)
+    passed = in_pairs(made.pairs, np.concatenate(found)) & (made.similarity >= threshold)
     if longer:
         estimate = estimates(sketches.slots, made.pairs)
         passed &= may_contain(estimate, sketches.shingles, made.pairs, threshold, options.slots)

@@ -26,6 +26,7 @@ from schemas.report import NearError, Recall
 
 _CHANGED = 0.25  # share of the corpus that comes or goes before it is measured again
 _CHARS_PER_WORD = 6
+_NEIGHBOURS = 1_000  # of a drawn document that count: of 100,000 pages of one template each has all others
 
 
 def near_error(
@@ -168,7 +169,7 @@ def _real(
 
 
 def _neighbours(near: NearDuplicates, distinct: pl.DataFrame, drawn: pl.DataFrame) -> pl.DataFrame:
-    """All pairs of a drawn document (text_digest, text) with another: anchor (number), one and two (digests), similarity, times."""
+    """Pairs of a drawn document (text_digest, text) with others, all up to 1,000: anchor (number), one and two (digests), similarity, times."""
     session, base = near.comparing.session, near.comparing.base
     located = locate(session, base, distinct)
     name = f"{near.comparing.table}-anchors-{session.run}"
@@ -178,7 +179,7 @@ def _neighbours(near: NearDuplicates, distinct: pl.DataFrame, drawn: pl.DataFram
     tasks = [
         {
             "plan": str(plan), "start": start, "stop": stop, "anchors": str(few), "threshold": near.options.threshold,
-            "similarity": near.options.similarity,
+            "similarity": near.options.similarity, "most": _NEIGHBOURS + 1,
             "options": near.options.shingle_options.model_dump(), "out": str(session.work / f"{name}-{start}.parquet"),
         }
         for start, stop in plan_shards(located)
@@ -187,7 +188,8 @@ def _neighbours(near: NearDuplicates, distinct: pl.DataFrame, drawn: pl.DataFram
     pairs = pl.concat([pl.read_parquet(file) for file in files])
     for file in (plan, few, *map(Path, files)):
         file.unlink()
-    return pairs.filter(pl.col("one") != pl.col("two"))
+    others = pairs.filter(pl.col("one") != pl.col("two"))
+    return others.filter(pl.col("two").rank("ordinal").over("anchor") <= _NEIGHBOURS)
 
 
 def _dropped_pairs(
