@@ -166,7 +166,9 @@ def test_groups_are_compared_by_themselves_and_a_text_without_a_word_with_none(t
 
 def test_two_texts_that_a_dropped_one_joins_are_not_parted_by_a_split(tmp_path):
     sentences, again = BACKUP.split(". "), BACKUP_AGAIN.split(". ")
-    between = ". ".join([sentences[0], again[1], sentences[2]])  # 0.98 and more to both, which are 0.96 to each other
+    between = ". ".join(
+        [sentences[0], again[1], sentences[2]]
+    )  # 0.98 and more to both, which are 0.96 to each other
     rows = [{"text": text, "dump": "a"} for text in (BACKUP, between, BACKUP_AGAIN, RESTORE, BREAD)]
     recipe = make(tmp_path, "threshold = 0.975", rows)
     run(recipe)
