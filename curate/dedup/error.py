@@ -129,20 +129,22 @@ def _part(pieces: list[str], longer: float, seed: str, overlap: int) -> list[str
     return pieces[start : start + size]
 
 
-def _share_lost(similarity: F64, measure: Measure) -> F64:
+def _share_lost(similarity: npt.ArrayLike, measure: Measure) -> F64:
     """Share of the shingles that are replaced by as many new ones: J = (S - x) / (S + x), C = (S - x) / S."""
-    return (1 - similarity) if measure == "containment" else (1 - similarity) / (1 + similarity)
+    found = np.asarray(similarity, np.float64)
+    lost: F64 = 1 - found if measure == "containment" else (1 - found) / (1 + found)
+    return lost
 
 
 def _first_amount(pieces: int, target: float, options: ShingleOptions, measure: Measure) -> float:
     """Shingles to lose."""
-    return float(max(pieces - _overlap(options), 1) * _share_lost(np.float64(target), measure))
+    return float(max(pieces - _overlap(options), 1) * _share_lost(target, measure))
 
 
 def _corrected(amount: F64, found: F64, target: float, measure: Measure) -> F64:
     """By as much as the change was too small or too large, and at most by 3."""
     was = np.maximum(_share_lost(found, measure), 1e-3)
-    return np.maximum(amount * np.clip(_share_lost(np.float64(target), measure) / was, 1 / 3, 3), 0.6)
+    return np.maximum(amount * np.clip(_share_lost(target, measure) / was, 1 / 3, 3), 0.6)
 
 
 def _changed(

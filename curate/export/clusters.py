@@ -12,13 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.dedup.options import CorpusOptions, MinhashOptions, SemanticOptions
+from curate.dedup.options import MinhashOptions, SemanticOptions
 from curate.engine.plan import Plan, PlannedTable
 from curate.engine.session import Session
 from curate.lake.runs import Head
 
 I64 = npt.NDArray[np.int64]
-_STORED: dict[type[CorpusOptions], str] = {MinhashOptions: "pairs", SemanticOptions: "semantic_pairs"}
+_STORED: dict[type[MinhashOptions | SemanticOptions], str] = {
+    MinhashOptions: "pairs",
+    SemanticOptions: "semantic_pairs",
+}
 
 
 def with_clusters(session: Session, head: Head, plan: Plan, documents: pl.DataFrame) -> pl.DataFrame:
