@@ -30,7 +30,7 @@ from curate.engine.shard import plan_shards, read_texts
 from curate.engine.standing import locate
 from curate.engine.workers import raise_if_stopped
 from curate.lake.content import Content, new_file
-from curate.lake.digest import digest_json
+from curate.lake.digest import digest_json, digest_rows
 from curate.lake.parquet import write_parquet
 from indexing.chunkers import CHUNKER, chunk
 from indexing.embedder import Embedder, language_warning, open_embedder
@@ -74,10 +74,37 @@ def find(comparing: Comparing, options: SemanticOptions, rows: pl.DataFrame, ran
     if len(there):
         with _mapped(comparing, content, there.get_column("key")) as vectors:
             pairs, cosine = _pairs(comparing, options, rows[there.get_column("row")], vectors)
+        if not comparing.dry:
+            _store_pairs(comparing, fingerprint, there.get_column("key"), pairs, cosine)
         of = there.get_column("row").to_numpy()
         fixed = rows.select(is_fixed(options)).to_series().to_numpy()
         told = leaders(rank, of[pairs], cosine, options.threshold, fixed)
     return Alike(*told, np.zeros(len(rows)), np.full(len(rows), -1, np.int32))
+
+
+def _store_pairs(
+    comparing: Comparing, vectors: str, keys: pl.Series, pairs: np.ndarray, cosine: np.ndarray
+) -> None:
+    """Keep what was found alike, for the splits of an export; a pair of texts stands once."""
+    fingerprint = comparing.fingerprints[f"{comparing.table}/semantic_pairs"] = digest_json(
+        [vectors, "cosine"]
+    )
+    one, two = (keys.gather(pairs[:, side]) for side in (0, 1))
+    alike = pl.DataFrame({"one": one, "two": two, "similarity": cosine}).filter(
+        pl.col("one") != pl.col("two")
+    )
+    ends = {"a": pl.min_horizontal("one", "two"), "b": pl.max_horizontal("one", "two")}
+    alike = alike.select(**ends, similarity=pl.col("similarity").cast(pl.Float64), estimate=pl.lit(0.0))
+    content = comparing.session.lake.content("pairs", fingerprint)
+    key = digest_rows([alike.get_column("a"), alike.get_column("b")]).alias("key")
+    appender = content.append()
+    new = alike.select(key, *alike.columns).filter(~appender.has(key))
+    if len(new):
+        schema, file = TABLES["pairs"].schema, new_file(content.folder)
+        write_parquet(new.to_arrow().cast(schema), schema, file)
+        appender.add(file)
+        content.compact()
+        comparing.report.bytes_written += appender.bytes
 
 
 def embedder_of(options: SemanticOptions, folder: Path) -> Embedder:

@@ -77,7 +77,7 @@ class Failure(BaseModel):
 class Recall(BaseModel):
     """Of pairs that are alike, how many a step that compares documents finds; the interval is at 95 %."""
 
-    length: str  # words of the texts, as "20 to 100"; empty: all
+    length: str  # words of the texts, as "20 to 100", or how they differ in it; empty: all
     similarity: float  # least exact similarity of the pairs
     to: float  # up to this one, or about 0.025 above the least for planted pairs
     pairs: int
@@ -97,6 +97,9 @@ class NearError(BaseModel):
     bands: int
     rows: int
     wanted: float  # recall at the threshold
+    longer: float = (
+        0.0  # 0: by Jaccard similarity; else by containment, promised up to so many times the length
+    )
     curve: list[tuple[float, float]]  # similarity, probability to be compared
     planted: list[Recall]  # texts of the corpus, changed until the exact similarity is known
     anchors: int  # documents that were compared exactly with all others

@@ -178,14 +178,18 @@ _TABLES = (
     Table(
         "pairs",
         "content",
-        "A pair of texts that was compared, also below the threshold.",
+        "A pair of texts that was compared, also below the threshold; by vectors, those that reached it.",
         ("key",),
         _columns(
             ("key", _STRING, "hash of both digests"),
             ("a", _STRING, "digest of one text, the smaller string"),
             ("b", _STRING, "digest of the other"),
-            ("similarity", pa.float64(), "exact Jaccard similarity of the shingle sets"),
-            ("estimate", pa.float64(), "similarity of the sketches"),
+            (
+                "similarity",
+                pa.float64(),
+                "exact Jaccard similarity of the shingle sets, containment, or cosine",
+            ),
+            ("estimate", pa.float64(), "similarity of the sketches; 0 of vectors"),
         ),
     ),
     Table(

@@ -124,6 +124,34 @@ def test_planted_pairs_have_the_similarity_that_is_said(target, low, high):
     assert not planted(drawn, options, target, VOCABULARY, seed=2).texts.equals(made.texts)
 
 
+@pytest.mark.parametrize("target", [0.8, 0.9, 1.0])
+@pytest.mark.parametrize("longer", [1.0, 2.0, 4.0])
+def test_parts_of_documents_are_planted_with_the_containment_that_is_said(target, longer):
+    options = ShingleOptions()
+    drawn = documents(40, 150, 600)
+    made = planted(drawn, options, target, VOCABULARY, seed=1, longer=longer)
+    assert len(made.similarity) > 30
+    assert made.similarity.min() >= target
+    assert made.similarity.max() <= min(target + 0.025, 1) + 1e-9
+    texts = made.texts.to_pylist()
+    pairs = list(zip(texts[::2], texts[1::2], strict=True))
+    assert [plain_similarity(*pair, options, "containment") for pair in pairs] == made.similarity.tolist()
+    times = [len(plain_shingles(a, options)) / len(plain_shingles(b, options)) for a, b in pairs]
+    assert np.median(times) == pytest.approx(longer, rel=0.05)
+
+
+def test_recall_of_parts_is_that_of_the_bands_which_look_for_them():
+    texts = ["".join(words) for words in documents(150, 200, 400)]
+    step = MinhashOptions(similarity="containment")
+    (b, r), asked = step.band_shape, {"threshold": 0.8, "targets": (0.8, 1.0), "seeds": 3}
+    found = planted_strata(texts, step.sketch_options, bands=b, rows=r, longer=2, **asked)
+    assert found.get_column("found").min() > 0.98
+    assert found.get_column("theory").min() > 0.99
+    # Bands that are set for Jaccard similarity find few of the same pairs.
+    blind = planted_strata(texts, step.sketch_options, bands=20, rows=6, longer=2, **asked)
+    assert blind.filter(target=0.8).get_column("found").item() < 0.2
+
+
 def test_pairs_are_planted_in_characters_and_in_scripts_without_spaces_too():
     raw = ShingleOptions(unit="characters", ngram=24, normalization="none")
     made = planted(documents(30, 100, 300), raw, 0.8, VOCABULARY, seed=1)
@@ -184,15 +212,18 @@ WORDS = st.lists(st.sampled_from(["a", "b", "c"]), max_size=9).map(" ".join)
     st.lists(WORDS, min_size=1, max_size=4),
     st.lists(WORDS, max_size=8),
     st.sampled_from([0.1, 0.5, 0.8, 1.0]),
+    st.sampled_from(["jaccard", "containment"]),
 )
-def test_neighbours_are_those_of_comparing_everything(drawn, texts, threshold):
+def test_neighbours_are_those_of_comparing_everything(drawn, texts, threshold, measure):
     options = ShingleOptions(ngram=2)
-    found = neighbours(anchors(column(drawn), options), column(texts), threshold)
+    found = neighbours(anchors(column(drawn), options), column(texts), threshold, measure)
+    sizes = [[len(plain_shingles(text, options)) for text in side] for side in (drawn, texts)]
     expected = [
-        (anchor, row, similarity)
+        (anchor, row, similarity, max(both) / min(both))
         for row, text in enumerate(texts)
         for anchor, other in enumerate(drawn)
-        if (similarity := plain_similarity(other, text, options)) >= threshold
+        if (similarity := plain_similarity(other, text, options, measure)) >= threshold
+        and (both := (sizes[0][anchor], sizes[1][row]))
     ]
     assert found.rows() == expected
 

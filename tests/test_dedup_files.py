@@ -5,6 +5,7 @@ import json
 import polars as pl
 import pytest
 
+from curate.cli import main
 from curate.engine.dedup_files import dedup
 from schemas.errors import CurateError, RecipeError, UsageError
 from tests.lakes import make_recipe, run, text, write_jsonl
@@ -135,9 +136,71 @@ def test_wrong_use_is_told_before_anything_is_written(sides, wrong, error, kind)
     assert not (sides / "out.jsonl").exists()
 
 
-def test_explain_shows_the_curves_and_needs_no_files(capsys):
-    from curate.cli import main
+@pytest.mark.parametrize(
+    ("given", "found", "todo"),
+    [
+        ("--threshold 1.5", "threshold = 1.5: Input should be less than or equal to 1", "similarity"),
+        ("--threshold nan", "threshold = nan", "similarity"),
+        ("--threshold high", 'convert "high"', "--help"),
+        ("--ngram 0", "ngram = 0: Input should be greater than or equal to 1", "shingle"),
+        ("--preset fineweb2", "no preset 'fineweb2'", 'Did you mean "fineweb-2"'),
+        ("--similarity cosine", '"jaccard", "containment"', "--help"),
+        ("--similarity containment --preset fineweb", "give verify = true", "stages.md"),
+        ("--similarity containment --longer 100", "Jaccard similarity of 0.008", "lower longer"),
+        ("--keeper nonsense", "names 'nonsense', which is no column", "longest"),
+        ("--within dump", "names 'dump', which is no column", "Known: "),
+        ("--weights much", "no table 'much'", "fineweb-2"),
+        ("--against nowhere.jsonl", "no file ", "Did you mean"),
+        ("--drop old", "one side", "--against OLD"),
+        ("--columns text=txt", 'no column "txt" for text', 'Did you mean "text"'),
+        ("--memory 3", "--memory 3 is less", "64MB"),
+        ("--limit -3", '"-3" for --limit', "--help"),
+        ("--workers 0", '"0" for --workers', "--help"),
+    ],
+)
+def test_wrong_use_is_told_on_the_command_line_with_what_to_do(
+    tmp_path, monkeypatch, capsys, given, found, todo
+):
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(tmp_path / "new.jsonl", [{"text": text(1)}])
+    assert main(["dedup", "new.jsonl", "-o", "out.jsonl", *given.split()]) in (1, 2)
+    told = " ".join(capsys.readouterr().err.split())
+    message, hint = told[told.index("error: ") :].split(" hint: ")
+    assert found in message
+    assert "{" not in message  # no dump of all options
+    assert todo in hint
+    assert not (tmp_path / "out.jsonl").exists()
 
+
+@pytest.mark.slow
+def test_a_lake_of_other_parameters_is_compared_with_by_its_texts_and_a_batch_that_is_there_leaves_nothing(
+    sides,
+):
+    options = "[deduplicated.minhash]\nthreshold = 0.6\nngram = 3\nslots = 256\n"
+    recipe = sides / "other.toml"
+    recipe.write_text(
+        f'name = "other"\nextends = "dedup"\n[sources.files]\nfiles = "old.jsonl"\ncolumns = {{ text = "body" }}\n{options}'
+    )
+    run(recipe)
+    dedup([sides / "old.jsonl"], sides / "out.jsonl", against=[sides / "lake"], columns=BODY, workers=1)
+    assert rows(sides / "out.jsonl") == []
+    report = dedup(
+        [sides / "new.jsonl"], sides / "new-out.jsonl", against=[sides / "lake"], columns=BODY, workers=1
+    )
+    assert numbers(sides / "new-out.jsonl") == [106, 107, 108]
+    assert all(check.passed for table in report.tables for check in table.checks)
+
+
+@pytest.mark.slow
+def test_a_text_that_stands_in_a_longer_one_goes_where_containment_is_asked_for(tmp_path, capsys):
+    short, long = text(1, 150), f"{text(1, 150)} {text(2, 120)}"
+    write_jsonl(tmp_path / "in.jsonl", [{"text": short}, {"text": long}, {"text": text(3, 150)}])
+    asked = ["--similarity", "containment", "--workers", "1"]
+    assert main(["dedup", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.jsonl"), *asked]) == 0
+    assert [row["text"] for row in rows(tmp_path / "out.jsonl")] == [long, text(3, 150)]
+
+
+def test_explain_shows_the_curves_and_needs_no_files(capsys):
     assert main(["dedup", "--explain", "--threshold", "0.7", "--json"]) == 0
     curves = json.loads(capsys.readouterr().out)
     assert curves["fineweb"]["probability"][-5] == 0.9235
@@ -147,6 +210,10 @@ def test_explain_shows_the_curves_and_needs_no_files(capsys):
     assert mine[0.7] >= 0.995
     assert main(["dedup", "--explain", "--preset", "fineweb"]) == 0
     assert "14 x 8" in capsys.readouterr().out
+    assert main(["dedup", "--explain", "--similarity", "containment", "--longer", "1.5", "--json"]) == 0
+    curves = json.loads(capsys.readouterr().out)
+    contained = dict(zip(curves["fineweb"]["similarity"], curves["containment"]["1.5"], strict=True))
+    assert contained[0.8] >= 0.995
     assert main(["dedup", "--explain", "--preset", "fine"]) == 2
     assert "fineweb" in capsys.readouterr().err
     assert main(["dedup"]) == 2

@@ -7,6 +7,7 @@ import pytest
 from curate.engine.checks import recall_check
 from curate.engine.dedup_files import dedup
 from curate.lake.lake import Lake
+from curate.reports.near_error_card import near_error_cards
 from schemas.report import TableReport
 from tests.lakes import text, write_jsonl
 
@@ -57,6 +58,29 @@ def test_recall_is_measured_beside_what_the_bands_promise(folder):
     check = table.check("dedup_recall")
     assert check.passed
     assert check.numbers["pairs"] == 120
+
+
+def test_containment_is_measured_by_containment(tmp_path):
+    rows = [{"text": text(n, 200)} for n in range(120)]
+    for n in range(40):  # half of a text, and a tenth, of which nothing is promised
+        words = rows[n]["text"].split(" ")
+        rows += [{"text": " ".join(words[20:120])}, {"text": " ".join(words[150:170])}]
+    write_jsonl(tmp_path / "in.jsonl", rows)
+    table = measured(tmp_path, "a.jsonl", similarity="containment", longer=3)
+    (error,) = table.near_errors
+    assert (error.longer, error.documents, error.anchors) == (3, 200, 200)
+    assert error.bands * error.rows <= 128
+    assert {part.similarity for part in error.planted} == {0.8, 0.9, 1.0}
+    assert all(part.theory >= 0.995 and part.high >= 0.99 for part in error.planted)
+    beyond, whole = error.real[0], error.real[-1]
+    assert (beyond.length, beyond.pairs, beyond.theory) == ("over 3 times as long", 80, 0)
+    assert (whole.length, whole.pairs, whole.found) == ("", 80, 1)
+    assert error.wrong == 0
+    assert error.looked_again >= 40
+    assert table.check("dedup_recall").passed
+    assert "up to 3 times the length" in near_error_cards(table)[0]["about"]
+    jaccard = measured(tmp_path, "a.jsonl").near_errors[0]
+    assert (jaccard.longer, jaccard.made_from == error.made_from) == (0, False)
 
 
 def test_it_is_carried_over_while_it_holds_and_measured_again_with_other_options(folder):

@@ -7,6 +7,8 @@ import pytest
 from curate.engine.explain import explain
 from curate.engine.plan import make_plan
 from curate.engine.preview import preview
+from curate.engine.run import session_of
+from curate.export.clusters import with_clusters
 from curate.lake.lake import Lake
 from indexing import semantic
 from indexing.embedder import open_embedder
@@ -160,6 +162,25 @@ def test_groups_are_compared_by_themselves_and_a_text_without_a_word_with_none(t
     found = verdicts(tmp_path)
     assert all(row["kept"] for number, row in found.items())
     assert run(tmp_path / "curate.toml").table("deduplicated").measured == 0
+
+
+def test_two_texts_that_a_dropped_one_joins_are_not_parted_by_a_split(tmp_path):
+    sentences, again = BACKUP.split(". "), BACKUP_AGAIN.split(". ")
+    between = ". ".join(
+        [sentences[0], again[1], sentences[2]]
+    )  # 0.98 and more to both, which are 0.96 to each other
+    rows = [{"text": text, "dump": "a"} for text in (BACKUP, between, BACKUP_AGAIN, RESTORE, BREAD)]
+    recipe = make(tmp_path, "threshold = 0.975", rows)
+    run(recipe)
+    assert kept(tmp_path) == [1, 3, 4, 5]
+    plan = make_plan(load_recipe(recipe))
+    with session_of(plan, tmp_path / "lake", workers=1) as session:
+        stands = session.lake.read("words", "corpus").select("id", "text_digest").collect()
+        rows = with_clusters(session, session.lake.head(), plan, stands)
+    number = {row["id"]: number for number, row in verdicts(tmp_path).items()}
+    cluster = {number[row["id"]]: row["cluster"] for row in rows.to_dicts()}
+    assert cluster[1] == cluster[3]
+    assert len(set(cluster.values())) == 3
 
 
 def test_all_of_a_long_text_counts_not_its_beginning_alone():

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from curate.dedup.intervals import bootstrap, wilson
 from curate.dedup.shingles import I64, U64, ShingleOptions, shingle_sets, table_size
-from curate.dedup.verify import F64
+from curate.dedup.verify import F64, Measure
 from curate.text.jit import kernel
 
 Flags = npt.NDArray[np.bool_]
@@ -68,8 +68,9 @@ def anchors(texts: pa.LargeStringArray, options: ShingleOptions) -> Anchors:
 
 @kernel
 def _meet(
-    values: U64, offsets: I64, keys: U64, first: I64, last: I64, owners: I64, sizes: I64, threshold: float
-) -> tuple[I64, I64, F64]:
+    values: U64, offsets: I64, keys: U64, first: I64, last: I64, owners: I64, sizes: I64, threshold: float,
+    contained: bool,
+) -> tuple[I64, I64, F64]:  # fmt: skip
     """Anchor, row and similarity of each text and anchor at or above the threshold."""
     n = len(offsets) - 1
     mask = np.uint64(len(keys) - 1)
@@ -92,7 +93,9 @@ def _meet(
                     met += 1
                 shared[owners[o]] += 1
         for a in np.sort(touched[:met]):
-            found = shared[a] / (sizes[a] + offsets[i + 1] - offsets[i] - shared[a])
+            size = offsets[i + 1] - offsets[i]
+            whole = min(sizes[a], size) if contained else sizes[a] + size - shared[a]
+            found = shared[a] / whole
             shared[a] = 0
             if found >= threshold:
                 anchor[count], row[count], similarity[count] = a, i, found
@@ -100,17 +103,22 @@ def _meet(
     return anchor[:count].copy(), row[:count].copy(), similarity[:count].copy()
 
 
-def neighbours(drawn: Anchors, texts: pa.LargeStringArray, threshold: float) -> pl.DataFrame:
-    """All texts of a batch that are like an anchor: `anchor` and `row` (numbers), exact `similarity`.
+def neighbours(
+    drawn: Anchors, texts: pa.LargeStringArray, threshold: float, measure: Measure = "jaccard"
+) -> pl.DataFrame:
+    """All texts of a batch that are like an anchor: `anchor` and `row` (numbers), exact `similarity`, and `times`.
 
-    The anchors themselves are in it too where they are in the batch. One scan, in memory the distinct shingles of the
+    `times` is how many times as many shingles the longer of both has. The anchors themselves are in it too where they are in the batch. One scan, in memory the distinct shingles of the
     batch (about 1.3 bytes per byte of prose).
     """
     sets = shingle_sets(texts, drawn.options)
     anchor, row, similarity = _meet(
-        sets.values, sets.offsets, drawn.keys, drawn.first, drawn.last, drawn.owners, drawn.sizes, threshold
-    )
-    return pl.DataFrame({"anchor": anchor, "row": row, "similarity": similarity})
+        sets.values, sets.offsets, drawn.keys, drawn.first, drawn.last, drawn.owners, drawn.sizes, threshold,
+        measure == "containment",
+    )  # fmt: skip
+    sizes = np.stack([drawn.sizes[anchor], np.diff(sets.offsets)[row]])
+    times = sizes.max(axis=0) / sizes.min(axis=0)
+    return pl.DataFrame({"anchor": anchor, "row": row, "similarity": similarity, "times": times})
 
 
 def anchor_recall(truth: pl.DataFrame, found: Flags, both_kept: Flags, threshold: float) -> pl.DataFrame:

@@ -6,15 +6,22 @@ c / (1 + k - c): 0.67 for 0.8 of a text of the same length, 0.36 for one twice a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
+from curate.dedup.bands import probability
 from curate.dedup.candidates import SPREAD
+from curate.dedup.presets import SIMILARITIES
 from curate.dedup.shingles import I64
 
 I32 = npt.NDArray[np.int32]
 F64 = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+
+TIMES = (1.0, 1.5, 2.0, 3.0, 4.0)
+"""Lengths of the longer text, in those of the shorter one, for which a curve is shown."""
 
 
 def least_jaccard(containment: float, times: float) -> float:
@@ -24,6 +31,22 @@ def least_jaccard(containment: float, times: float) -> float:
     (0.667, 0.19)
     """
     return containment / (1 + times - containment)
+
+
+def contained_curves(
+    bands: int, rows: int, similarities: Sequence[float] = SIMILARITIES
+) -> dict[float, list[float]]:
+    """How likely a pair is to be compared by its containment, for each of `TIMES`, the longer text's length.
+
+    >>> [round(chances[-1], 3) for chances in contained_curves(20, 6).values()]
+    [1.0, 0.841, 0.27, 0.027, 0.005]
+    """
+    return {
+        times: probability([least_jaccard(share, times) for share in similarities], bands, rows)
+        .round(4)
+        .tolist()
+        for times in TIMES
+    }
 
 
 def may_contain(estimates: F64, shingles: I32, pairs: I64, containment: float, slots: int) -> Flags:

@@ -5,11 +5,13 @@ is near a target. What the sketch, the bands and the prefilter then find is set 
 are kept apart, by similarity and by length: a mean over all pairs above a threshold hides those just above it, and
 short texts hide behind long ones. Several seeds of the hash family, for the errors of one are those of all pairs.
 
-What is planted has the vocabulary of the corpus, but not its templates: `anchors.py` measures on real pairs.
+With containment the other text is a part of the document, as much shorter as the bands look for, and what is changed
+lies in it. What is planted has the vocabulary of the corpus, but not its templates: `anchors.py` measures on real pairs.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Iterable, Sequence
@@ -22,12 +24,14 @@ import pyarrow as pa
 
 from curate.dedup.bands import probability
 from curate.dedup.candidates import candidates
+from curate.dedup.compare import WHOLE
+from curate.dedup.containment import least_jaccard, may_contain
 from curate.dedup.intervals import wilson
 from curate.dedup.normalize import ALONE_RANGES
 from curate.dedup.plain import plain_similarity
 from curate.dedup.shingles import I64, ShingleOptions
-from curate.dedup.sketch import SketchOptions, sketch
-from curate.dedup.verify import F64, similarities
+from curate.dedup.sketch import SketchOptions, estimates, sketch
+from curate.dedup.verify import F64, Measure, similarities
 
 TARGETS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
 LENGTHS = {
@@ -46,7 +50,7 @@ _VOCABULARY = 5_000  # words to put in
 
 @dataclass(frozen=True)
 class Planted:
-    """Pairs of one stratum: rows 2 i and 2 i + 1 of `texts` have the exact similarity[i]."""
+    """Pairs of one stratum: rows 2 i and 2 i + 1 of `texts` have the exact similarity[i], or containment[i]."""
 
     texts: pa.LargeStringArray
     similarity: F64
@@ -74,33 +78,41 @@ def planted(
     target: float,
     vocabulary: Sequence[str],
     seed: int,
+    longer: float = 0,
 ) -> Planted:
     """One pair of each document (its `pieces_of`) whose exact similarity is `target` to 0.025 above it.
 
-    Documents that do not come that near in five rounds are left out. The same arguments give the same pairs.
+    With `longer` (1 or more) it is a document and a part of it of 1 / `longer` of its length, changed until its exact
+    containment is there. Documents that do not come that near in five rounds are left out. The same arguments give the
+    same pairs.
     """
-    aim = target + TOLERANCE / 2
+    aim = target + TOLERANCE / 2 if target < 1 else 1.0
+    measure: Measure = "containment" if longer else "jaccard"
+    kinds = ("replace",) if longer else ("replace", "delete", "insert")  # a part of less stands there as much
     joined = ["".join(pieces) for pieces in documents]
-    amount = np.array([_first_amount(len(pieces), aim, options) for pieces in documents])
+    whole = [
+        _part(pieces, longer or 1, f"{seed} {i}", _overlap(options)) for i, pieces in enumerate(documents)
+    ]
+    amount = np.array([_first_amount(len(pieces), aim, options, measure) for pieces in whole])
     best = np.full(len(documents), np.inf)
     changed, exact = list(joined), np.ones(len(documents))
-    for _ in range(_ROUNDS if target < 1 else 0):
+    for _ in range(_ROUNDS if target < 1 else 1):
         again = np.flatnonzero(best > TOLERANCE / 2).tolist()
         if not again:
             break
         new = [
-            _changed(documents[i], amount[i], vocabulary, f"{seed} {target} {i}", _overlap(options))
+            _changed(whole[i], amount[i], vocabulary, f"{seed} {target} {i}", _overlap(options), kinds)
             for i in again
         ]
         column = pa.array(
             [text for i, one in zip(again, new, strict=True) for text in (joined[i], one)], pa.large_string()
         )
-        found = similarities(column, np.arange(2 * len(again)).reshape(-1, 2), options)
+        found = similarities(column, np.arange(2 * len(again)).reshape(-1, 2), options, measure)
         for i, text, similarity in zip(again, new, found, strict=True):
             if abs(similarity - aim) < best[i]:
                 best[i], changed[i], exact[i] = abs(similarity - aim), text, similarity
-        amount[again] = _corrected(amount[again], found, aim)
-    near = np.flatnonzero(best <= TOLERANCE / 2) if target < 1 else np.arange(len(documents))
+        amount[again] = _corrected(amount[again], found, aim, measure)
+    near = np.flatnonzero(best <= (TOLERANCE / 2 if target < 1 else 0))
     texts = [text for i in near.tolist() for text in (joined[i], changed[i])]
     return Planted(pa.array(texts, pa.large_string()), exact[near])
 
@@ -110,22 +122,40 @@ def _overlap(options: ShingleOptions) -> int:
     return options.ngram - 1 if options.unit == "words" else round(options.ngram / 6)
 
 
-def _first_amount(pieces: int, target: float, options: ShingleOptions) -> float:
-    """Shingles to lose if as many new ones come: J = (S - x) / (S + x)."""
-    return max(pieces - _overlap(options), 1) * (1 - target) / (1 + target)
+def _part(pieces: list[str], longer: float, seed: str, overlap: int) -> list[str]:
+    """A part of a document with 1 / `longer` of its shingles, the same one for the same seed."""
+    size = min(math.ceil(max(len(pieces) - overlap, 1) / longer) + overlap, len(pieces))
+    start = random.Random(f"part {seed}").randint(0, len(pieces) - size)
+    return pieces[start : start + size]
 
 
-def _corrected(amount: F64, found: F64, target: float) -> F64:
+def _share_lost(similarity: npt.ArrayLike, measure: Measure) -> F64:
+    """Share of the shingles that are replaced by as many new ones: J = (S - x) / (S + x), C = (S - x) / S."""
+    found = np.asarray(similarity, np.float64)
+    lost: F64 = 1 - found if measure == "containment" else (1 - found) / (1 + found)
+    return lost
+
+
+def _first_amount(pieces: int, target: float, options: ShingleOptions, measure: Measure) -> float:
+    """Shingles to lose."""
+    return float(max(pieces - _overlap(options), 1) * _share_lost(target, measure))
+
+
+def _corrected(amount: F64, found: F64, target: float, measure: Measure) -> F64:
     """By as much as the change was too small or too large, and at most by 3."""
-    was = np.maximum((1 - found) / (1 + found), 1e-3)
-    return np.maximum(amount * np.clip((1 - target) / (1 + target) / was, 1 / 3, 3), 0.6)
+    was = np.maximum(_share_lost(found, measure), 1e-3)
+    return np.maximum(amount * np.clip(_share_lost(target, measure) / was, 1 / 3, 3), 0.6)
 
 
-def _changed(pieces: list[str], amount: float, vocabulary: Sequence[str], seed: str, overlap: int) -> str:
+def _changed(
+    pieces: list[str], amount: float, vocabulary: Sequence[str], seed: str, overlap: int, kinds: Sequence[str]
+) -> str:
     """The text with about `amount` shingles lost, in one to three blocks, the same places for the same seed.
 
     Where that is less than a block in the middle costs, the last words change: of m of them m shingles.
     """
+    if amount == 0:
+        return "".join(pieces)
     chance = random.Random(seed)
     blocks = chance.randint(1, 3)
     while blocks > 1 and amount < 2 * blocks * (overlap + 1):
@@ -134,7 +164,7 @@ def _changed(pieces: list[str], amount: float, vocabulary: Sequence[str], seed: 
     size = max(1, round(amount if at_end else amount / blocks - overlap))
     out = list(pieces)
     for _ in range(blocks):
-        kind, place = chance.choice(("replace", "delete", "insert")), chance.random()
+        kind, place = chance.choice(kinds), chance.random()
         new = [chance.choice(vocabulary) for _ in range(0 if kind == "delete" else size)]
         if kind == "insert":
             # What is put in makes the union larger and takes nothing away: it takes twice as much.
@@ -156,6 +186,7 @@ def planted_strata(
     count: int = 1_000,
     seeds: int = 3,
     seed: int = 1,
+    longer: float = 0,
 ) -> pl.DataFrame:
     """What share of planted pairs is found: a row for each length class and target that the texts allow.
 
@@ -164,7 +195,8 @@ def planted_strata(
     `candidates` hands on to be verified: the recall; NULL below), each with `_low` and `_high`, Wilson's interval at
     95 %, and `below_theory`: `compared_high` < `theory`, as one stratum in 40 has by chance, and more where texts
     are versions of each other, for then their pairs are found or missed together. Up to `count` documents
-    of a class are drawn; a class without documents has no row.
+    of a class are drawn; a class without documents has no row. With `longer` (see `planted`) similarity, target and
+    threshold are containment, and the length is that of the longer text.
     """
     random_order = random.Random(seed)
     documents = [pieces for text in texts if (pieces := pieces_of(text))]
@@ -174,13 +206,14 @@ def planted_strata(
     for length, (least, most) in LENGTHS.items():
         drawn = [pieces for pieces in documents if least <= len(pieces) < most][:count]
         for target in targets:
-            made = planted(drawn, options, target, vocabulary, seed)
+            made = planted(drawn, options, target, vocabulary, seed, longer)
             if len(made.similarity):
-                counts = [_hits(made, options, s, threshold, bands, rows) for s in range(seeds)]
+                jaccard = similarities(made.texts, made.pairs, options) if longer else made.similarity
+                counts = [_hits(made, options, s, threshold, bands, rows, longer) for s in range(seeds)]
                 rows_made.append(
                     {"length": length, "target": target, "pairs": len(made.similarity)}
                     | {"similarity": float(made.similarity.mean())}
-                    | {"theory": float(probability(made.similarity, bands, rows).mean())}
+                    | {"theory": float(probability(jaccard, bands, rows).mean())}
                     | _share("compared", sum(met for met, _ in counts), seeds * len(made.similarity))
                     | _share(
                         "found",
@@ -219,15 +252,25 @@ def _vocabulary(documents: Sequence[list[str]]) -> list[str]:
 
 
 def _hits(
-    made: Planted, options: SketchOptions, seed: int, threshold: float, bands: int, rows: int
+    made: Planted, options: SketchOptions, seed: int, threshold: float, bands: int, rows: int, longer: float
 ) -> tuple[int, int]:
     """How many planted pairs meet in a band; and how many above the threshold are handed on to be verified."""
     sketches = sketch(made.texts, options.model_copy(update={"seed": options.seed + seed}))
     equal = sketches.slots[::2, : bands * rows] == sketches.slots[1::2, : bands * rows]
     met = equal.reshape(-1, bands, rows).all(axis=2).any(axis=1)
-    rank = np.arange(len(made.texts))
-    found = candidates(sketches.slots, sketches.shingles, rank, threshold=threshold, bands=bands, rows=rows)
-    passed = in_pairs(made.pairs, found.pairs) & (made.similarity >= threshold)
+    floor = least_jaccard(threshold, longer) if longer else threshold
+    found = [np.empty((0, 2), np.int64)]
+    for start in range(0, len(made.texts), WHOLE):
+        # So few are compared all with all; hundreds of one template would be a giant bucket.
+        some = slice(start, start + WHOLE)
+        slots, shingles = sketches.slots[some], sketches.shingles[some]
+        rank = np.arange(len(slots))
+        pairs = candidates(slots, shingles, rank, threshold=floor, bands=bands, rows=rows).pairs
+        found.append(pairs + start)
+    passed = in_pairs(made.pairs, np.concatenate(found)) & (made.similarity >= threshold)
+    if longer:
+        estimate = estimates(sketches.slots, made.pairs)
+        passed &= may_contain(estimate, sketches.shingles, made.pairs, threshold, options.slots)
     return int(met.sum()), int(passed.sum())
 
 

@@ -8,11 +8,12 @@ from pydantic import Field, field_validator, model_validator
 
 from curate.dedup.bands import bands
 from curate.dedup.containment import least_jaccard
-from curate.dedup.presets import PRESETS
+from curate.dedup.presets import preset
 from curate.dedup.shingles import ShingleOptions
 from curate.dedup.sketch import SketchOptions
 from curate.dedup.weights import Weights, read_weights
 from curate.engine.stage import Options
+from schemas.errors import UsageError
 
 NAMED_KEEPERS = ("first", "stable", "longest", "newest")
 NORMALIZED, TEXT = "normalized", "text"
@@ -116,9 +117,7 @@ class MinhashOptions(SketchOptions, CorpusOptions):
         name = given.get("preset") if isinstance(given, dict) else ""
         if not name:
             return given
-        if name not in PRESETS:
-            raise ValueError(f"there is no preset {name!r}; there is {', '.join(PRESETS)}")
-        return {**PRESETS[name], **given}
+        return {**preset(name), **given}
 
     @model_validator(mode="before")
     @classmethod
@@ -129,7 +128,10 @@ class MinhashOptions(SketchOptions, CorpusOptions):
     @model_validator(mode="after")
     def _bands_fit(self) -> Self:
         if self.similarity == "containment" and not self.verify:
-            raise ValueError("containment is known of pairs that are compared exactly only: verify = true")
+            raise ValueError(
+                "containment is known only of pairs that are compared exactly: give verify = true, and no preset that "
+                "has it otherwise"
+            )
         if bool(self.bands) != bool(self.rows):
             raise ValueError("bands and rows are given both, or neither")
         b, r = self.band_shape
@@ -140,19 +142,27 @@ class MinhashOptions(SketchOptions, CorpusOptions):
     @property
     def band_shape(self) -> tuple[int, int]:
         """Bands and rows in each."""
-        return (self.bands, self.rows) if self.bands else bands(self.floor, self.slots, self.recall)
+        if self.bands:
+            return self.bands, self.rows
+        try:
+            return bands(self.floor, self.slots, self.recall)
+        except UsageError as error:
+            if self.similarity == "jaccard":
+                raise
+            raise UsageError(
+                f"{self.threshold:g} of a text in one {self.longer:g} times as long is a Jaccard similarity of {self.floor:.3f}, "
+                f"which {self.slots} slots cannot find with a probability of {self.recall:g}.",
+                hint="Give a lower longer or a higher threshold, or more slots in the recipe.",
+            ) from error
 
     @property
     def floor(self) -> float:
         """Least Jaccard similarity that bands and sketches look for."""
-        if self.similarity == "jaccard":
-            return self.threshold
-        return least_jaccard(self.threshold, self.longer)
+        return self.jaccard_of(self.threshold)
 
-    @property
-    def error_measured(self) -> bool:
-        """Whether the step measures what it misses: pairs are planted and sampled by Jaccard similarity."""
-        return bool(self.error_sample) and self.similarity == "jaccard"
+    def jaccard_of(self, similarity: float) -> float:
+        """Least Jaccard similarity of pairs of this similarity, with containment of those up to `longer`."""
+        return similarity if self.similarity == "jaccard" else least_jaccard(similarity, self.longer)
 
     @property
     def shingle_options(self) -> ShingleOptions:

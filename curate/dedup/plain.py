@@ -9,6 +9,7 @@ import functools
 import string
 import unicodedata
 from itertools import groupby
+from typing import Literal
 
 from curate.dedup.normalize import ALONE_RANGES, Normalization
 from curate.dedup.shingles import ShingleOptions
@@ -39,10 +40,13 @@ def plain_shingles(text: str, options: ShingleOptions) -> set[Shingle]:
     return {tuple(words[at : at + options.ngram]) for at in range(len(words) - options.ngram + 1)}
 
 
-def plain_similarity(one: str, two: str, options: ShingleOptions) -> float:
-    """Jaccard similarity of two texts; 0 where one has no word."""
+def plain_similarity(
+    one: str, two: str, options: ShingleOptions, measure: Literal["jaccard", "containment"] = "jaccard"
+) -> float:
+    """Jaccard similarity of two texts, or how much of the smaller set is in the other; 0 where one has no word."""
     a, b = plain_shingles(one, options), plain_shingles(two, options)
-    return len(a & b) / len(a | b) if a and b else 0.0
+    whole = min(len(a), len(b)) if measure == "containment" else len(a | b)
+    return len(a & b) / whole if a and b else 0.0
 
 
 def _is_digit(char: str) -> bool:

@@ -47,14 +47,20 @@ def words_shard(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def neighbours_shard(task: dict[str, Any]) -> dict[str, Any]:
-    """Compare the texts of rows `start` to `stop` of a plan file exactly with the texts of another, small one."""
+    """Compare the texts of rows `start` to `stop` of a plan file exactly with the texts of another, small one.
+
+    Of each of those at most `most` neighbours are told.
+    """
     rows, few = read_rows(task), pl.read_parquet(task["anchors"])
     texts = few.get_column("text").to_arrow().cast(pa.large_string())
     drawn = anchors(texts, ShingleOptions(**task["options"]))
-    met = neighbours(drawn, read_texts(rows), task["threshold"])
+    met = neighbours(drawn, read_texts(rows), task["threshold"], task["similarity"])
+    # By digest, so by chance, and the same however the texts lie in shards.
+    met = met.with_columns(place=rows.get_column("text_digest").rank("ordinal").gather(met.get_column("row")))
+    met = met.filter(pl.col("place").rank("ordinal").over("anchor") <= task["most"])
     one = few.get_column("text_digest").gather(met.get_column("anchor"))
     two = rows.get_column("text_digest").gather(met.get_column("row"))
-    met.select("anchor", "similarity").with_columns(one=one, two=two).write_parquet(task["out"])
+    met.select("anchor", "similarity", "times").with_columns(one=one, two=two).write_parquet(task["out"])
     return {"file": task["out"], "rows": len(met)}
 
 

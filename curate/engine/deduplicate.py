@@ -224,7 +224,7 @@ def _near_errors(comparing: Comparing, rows: pl.DataFrame, verdicts: pl.DataFram
     session, found = comparing.session, []
     last = {one.step: one for one in session.last_report(comparing.base, comparing.table).near_errors}
     for step in session.plan.table(comparing.table).steps:
-        if isinstance(step.options, MinhashOptions) and step.options.error_measured and len(rows):
+        if isinstance(step.options, MinhashOptions) and step.options.error_sample and len(rows):
             near = NearDuplicates(comparing, step.options)
             found.append(near_error(near, step.name, rows, verdicts, last.get(step.name)))
     return found

@@ -8,6 +8,7 @@ no code with the kernels. It is measured again when the options change, or the c
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -25,6 +26,7 @@ from schemas.report import NearError, Recall
 
 CHANGED = 0.25  # share of the corpus that comes or goes before it is measured again
 _CHARS_PER_WORD = 6
+_NEIGHBOURS = 1_000  # of a drawn document that count: of 100,000 pages of one template each has all others
 
 
 def near_error(
@@ -32,7 +34,9 @@ def near_error(
 ) -> NearError:
     """The error of a step on `rows`, those that reached its table, with their `verdicts`; the last one if it still holds."""
     options = near.options
-    made_from = digest_json([options.sketch_options.model_dump(), options.threshold, options.band_shape])
+    made_from = digest_json(
+        [options.sketch_options.model_dump(), options.threshold, options.band_shape, options.floor]
+    )
     if last and last.made_from == made_from and abs(len(rows) - last.documents) <= CHANGED * last.documents:
         return last
     bands, per_band = options.band_shape
@@ -53,13 +57,23 @@ def near_error(
         bands=bands,
         rows=per_band,
         wanted=options.recall,
-        curve=[(one, float(probability(one, bands, per_band))) for one in SIMILARITIES],
+        longer=_longer(near),
+        curve=[(one, _promised(near, one)) for one in SIMILARITIES],
         planted=_planted(near, texts.join(to_plant.to_frame(), on="text_digest", how="semi")),
         anchors=len(drawn),
         real=_real(near, distinct, drawn, texts, rows, verdicts) if len(drawn) else [],
         looked_again=looked,
         wrong=wrong,
     )
+
+
+def _longer(near: NearDuplicates) -> float:
+    return near.options.longer if near.options.similarity == "containment" else 0.0
+
+
+def _promised(near: NearDuplicates, similarity: float) -> float:
+    """How likely bands compare a pair of this similarity; of a contained text, in one `longer` times as long."""
+    return float(probability(near.options.jaccard_of(similarity), *near.options.band_shape))
 
 
 def _of_digests(rows: pl.DataFrame, *digests: pl.Series) -> pl.DataFrame:
@@ -100,7 +114,7 @@ def _planted(near: NearDuplicates, sample: pl.DataFrame) -> list[Recall]:
     targets = [one for one in SIMILARITIES[::2] if one > options.threshold]
     strata = planted_strata(
         texts, options.sketch_options, threshold=options.threshold, bands=bands, rows=per_band,
-        targets=[options.threshold, *targets], count=_to_plant_of_a_length(near),
+        targets=[options.threshold, *targets], count=_to_plant_of_a_length(near), longer=_longer(near),
     )  # fmt: skip
     return [
         Recall(
@@ -119,31 +133,43 @@ def _real(
     rows: pl.DataFrame,
     verdicts: pl.DataFrame,
 ) -> list[Recall]:
-    """Recall over the pairs that the drawn documents have with any other."""
+    """Recall over the pairs that the drawn documents have with any other.
+
+    Of a text that stands in one more than `longer` times as long nothing is promised, so those pairs come by themselves.
+    """
     truth = _neighbours(near, distinct, texts.join(drawn.select("text_digest"), on="text_digest", how="semi"))
     kept = rows.select("id", "text_digest").join(verdicts.filter("kept").select("id"), on="id", how="semi")
     stays = kept.get_column("text_digest").unique()
-    threshold, (bands, per_band) = near.options.threshold, near.options.band_shape
+    threshold = near.options.threshold
     stored = near.content("pairs").scan().filter(pl.col("similarity") >= threshold).select("a", "b").collect()
     ends = truth.select(a=pl.min_horizontal("one", "two"), b=pl.max_horizontal("one", "two"))
-    found = ends.join(stored.with_columns(there=True), on=["a", "b"], how="left", maintain_order="left")
-    both = ends.select(pl.col("a").is_in(stays.implode()) & pl.col("b").is_in(stays.implode())).to_series()
-    strata = anchor_recall(
-        truth.select("anchor", "similarity"), found.get_column("there").fill_null(False).to_numpy(), both.to_numpy(),
-        threshold,
-    )  # fmt: skip
+    there = ends.join(stored.with_columns(there=True), on=["a", "b"], how="left", maintain_order="left")
+    found = there.get_column("there").fill_null(False).to_numpy()
+    stand = ends.select(pl.col("a").is_in(stays.implode()) & pl.col("b").is_in(stays.implode()))
+    both = stand.to_series().to_numpy()
+
+    def strata(inside: np.ndarray) -> list[dict[str, Any]]:
+        pairs = truth.select("anchor", "similarity").filter(inside)
+        made = anchor_recall(pairs, found[inside], both[inside], threshold)
+        return made.filter(pl.col("pairs") > 0).to_dicts()
+
+    longer = _longer(near)
+    beyond = truth.get_column("times").to_numpy() > (longer or np.inf)
+    told = [
+        (f"over {longer:g} times as long", row, 0.0) for row in strata(beyond)[-1:]
+    ]  # first: the last one is all that is promised
+    told += [("", row, _promised(near, row["from"])) for row in strata(~beyond)]
     return [
         Recall(
-            length="", similarity=row["from"], to=row["to"], pairs=row["pairs"],
-            theory=float(probability(row["from"], bands, per_band)),
+            length=length, similarity=row["from"], to=row["to"], pairs=row["pairs"], theory=theory,
             found=row["settled"], low=row["low"], high=row["high"],
         )
-        for row in strata.filter(pl.col("pairs") > 0).to_dicts()
+        for length, row, theory in told
     ]  # fmt: skip
 
 
 def _neighbours(near: NearDuplicates, distinct: pl.DataFrame, drawn: pl.DataFrame) -> pl.DataFrame:
-    """All pairs of a drawn document (text_digest, text) with another: anchor (number), one and two (digests), similarity."""
+    """Pairs of a drawn document (text_digest, text) with others, all up to 1,000: anchor (number), one and two (digests), similarity, times."""
     session, base = near.comparing.session, near.comparing.base
     located = locate(session, base, distinct)
     name = f"{near.comparing.table}-anchors-{session.run}"
@@ -153,6 +179,7 @@ def _neighbours(near: NearDuplicates, distinct: pl.DataFrame, drawn: pl.DataFram
     tasks = [
         {
             "plan": str(plan), "start": start, "stop": stop, "anchors": str(few), "threshold": near.options.threshold,
+            "similarity": near.options.similarity, "most": _NEIGHBOURS + 1,
             "options": near.options.shingle_options.model_dump(), "out": str(session.work / f"{name}-{start}.parquet"),
         }
         for start, stop in plan_shards(located)
@@ -161,7 +188,8 @@ def _neighbours(near: NearDuplicates, distinct: pl.DataFrame, drawn: pl.DataFram
     pairs = pl.concat([pl.read_parquet(file) for file in files])
     for file in (plan, few, *map(Path, files)):
         file.unlink()
-    return pairs.filter(pl.col("one") != pl.col("two"))
+    others = pairs.filter(pl.col("one") != pl.col("two"))
+    return others.filter(pl.col("two").rank("ordinal").over("anchor") <= _NEIGHBOURS)
 
 
 def _dropped_pairs(
@@ -179,6 +207,8 @@ def _looked_again(near: NearDuplicates, pairs: pl.DataFrame, texts: pl.DataFrame
     """How many dropped documents were compared with their keeper again, and how many are less alike than the threshold."""
     ends = pl.concat([pairs["one"], pairs["two"]]).unique().to_frame("text_digest")
     text = dict(texts.join(ends, on="text_digest", how="semi").iter_rows())
-    options = near.options.shingle_options
-    alike = np.array([plain_similarity(text[one], text[two], options) for one, two in pairs.iter_rows()])
+    options, measure = near.options.shingle_options, near.options.similarity
+    alike = np.array(
+        [plain_similarity(text[one], text[two], options, measure) for one, two in pairs.iter_rows()]
+    )
     return len(alike), int((alike < near.options.threshold - 1e-9).sum())

@@ -21,7 +21,7 @@ from curate.engine.keepers import check_corpus_options
 from curate.engine.rules import Rule, read_rule
 from curate.engine.stage import BESIDE_RECIPE, Options, Stage, find_stage, stage_names
 from curate.lake.digest import digest_json
-from schemas.errors import RecipeError, RuleError, did_you_mean
+from schemas.errors import RecipeError, RuleError, UsageError, did_you_mean
 from schemas.recipe import Recipe, Step
 from schemas.tables import DOCUMENT_COLUMNS, TABLES, content_schema
 
@@ -254,9 +254,11 @@ def read_options(recipe: Recipe, model: type[T], given: Mapping[str, Any], where
         hint = (
             f"{key}: {field.description}" if field and field.description else "See docs/reference/stages.md."
         )
-        raise RecipeError(
-            f"{where} {key} = {fault['input']!r}: {fault['msg'].removeprefix('Value error, ')}.", hint=hint
-        ) from None
+        # What options are together has no key, and all of them are its input.
+        what = f"{where} {key} = {fault['input']!r}" if key else where
+        raise RecipeError(f"{what}: {fault['msg'].removeprefix('Value error, ')}.", hint=hint) from None
+    except UsageError as error:
+        raise RecipeError(f"{where}: {error.message}", hint=error.hint) from None
     paths = {name: getattr(options, name) for name in _paths(model)}
     found = {name: str(recipe.folder / Path(path).expanduser()) for name, path in paths.items() if path}
     return options.model_copy(update=found)

@@ -1,7 +1,8 @@
 """Clusters of near-duplicates: documents that must not lie in two splits.
 
 Two documents belong together if their texts are equal, or joined by a chain of verified pairs at or above the
-threshold of deduplication: also through documents that it dropped, and by the texts as they were then. (Which
+threshold of deduplication (by shingles, or by the cosine of the step `semantic`), or of documents and those that stand
+for them: also through documents that it dropped, and by the texts as they were then. (Which
 document is *kept* is decided otherwise, see `curate.dedup.leaders`: a chain is too coarse for that.)
 """
 
@@ -11,12 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.dedup.options import MinhashOptions
+from curate.dedup.options import MinhashOptions, SemanticOptions
 from curate.engine.plan import Plan, PlannedTable
 from curate.engine.session import Session
 from curate.lake.runs import Head
 
 I64 = npt.NDArray[np.int64]
+_STORED: dict[type[MinhashOptions | SemanticOptions], str] = {
+    MinhashOptions: "pairs",
+    SemanticOptions: "semantic_pairs",
+}
 
 
 def with_clusters(session: Session, head: Head, plan: Plan, documents: pl.DataFrame) -> pl.DataFrame:
@@ -40,18 +45,24 @@ def with_clusters(session: Session, head: Head, plan: Plan, documents: pl.DataFr
 
 
 def _edges(session: Session, head: Head, table: PlannedTable, documents: pl.DataFrame) -> list[pl.DataFrame]:
-    """Pairs (a, b) of digests that belong together: near-duplicates, and a text with what became of it.
+    """Pairs (a, b) of digests that belong together: alike, dropped and kept, a text and what became of it.
 
     Only pairs of texts that reached the table as pinned count, not all that were ever compared.
     """
     if session.key(f"verdicts/{table.name}") not in head.pins:
         return []
-    then = session.lake.read(session.name, f"verdicts/{table.name}", head).select("id", "key")
+    verdicts = session.lake.read(session.name, f"verdicts/{table.name}", head)
+    then = verdicts.select("id", "key")
+    gone = verdicts.filter(pl.col("duplicate_of") != "").select("duplicate_of", a="key")
+    stands = gone.join(then.select(duplicate_of="id", b="key"), on="duplicate_of").select("a", "b")
     became = then.join(documents.lazy().select("id", "text_digest"), on="id")
     edges = [became.filter(pl.col("text_digest") != pl.col("key")).select(a="text_digest", b="key").collect()]
-    thresholds = [step.options.threshold for step in table.steps if isinstance(step.options, MinhashOptions)]
-    fingerprint = head.fingerprints.get(session.key(f"{table.name}/pairs"), "")
-    if thresholds and fingerprint:
+    edges.append(stands.collect())
+    for kind, stored in _STORED.items():
+        thresholds = [step.options.threshold for step in table.steps if isinstance(step.options, kind)]
+        fingerprint = head.fingerprints.get(session.key(f"{table.name}/{stored}"), "")
+        if not thresholds or not fingerprint:
+            continue
         pairs = session.lake.content("pairs", fingerprint).scan()
         near = pairs.filter(pl.col("similarity") >= min(thresholds)).select("a", "b").collect()
         ends = pl.concat([near.get_column("a"), near.get_column("b")]).unique().to_frame("key")

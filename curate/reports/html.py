@@ -18,6 +18,7 @@ from typing import Any
 from curate.reports.attribution_cards import group_cards, pairs_failed
 from curate.reports.histogram_card import histogram_card
 from curate.reports.near_error_card import near_error_cards
+from curate.reports.near_plan import near_plan_rows
 from curate.reports.numbers import duration, number, plural, share
 from curate.reports.printable import printable
 from curate.reports.summary import document_tables, funnel_rows, sentence
@@ -58,6 +59,7 @@ def render(report: RunReport, samples: Sequence[Sample] = ()) -> str:
         pairs=[pair for table in tables for pair in pairs_failed(table)],
         groups=[card for table in tables for card in group_cards(table)],
         near_errors=[card for table in tables for card in near_error_cards(table)],
+        near_plans=[row for table in tables for row in near_plan_rows(table)],
         checks=[_check(check, table) for table in report.tables for check in table.checks],
         slowest=_slowest(report), footer=_footer(report), script=Markup(script), script_hash=f"sha256-{digest}",
     )  # fmt: skip
