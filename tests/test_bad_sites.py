@@ -150,7 +150,7 @@ def trapped(tmp_path_factory):
         }
         home = f"<p>{text(3)}</p>{links(*answers)}"
         with serve_raw({"/": lambda: whole(home.encode()), **answers}) as site:
-            recipe = site_recipe(connect=site.address, max_page_bytes=1_000_000, timeout=5)
+            recipe = site_recipe(connect=site.address, max_page_bytes=1_000_000, timeout=30)
             (folder / "curate.toml").write_text(recipe + "\n[documents.extract]\nseconds = 0.5\n")
             command = [sys.executable, "-m", "curate", "run", "--workers", "1", "--no-index", "--json"]
             done = subprocess.run(

@@ -86,7 +86,7 @@ def test_what_fasttext_would_take_for_a_label_is_text():
         ([], "has no rows"),
         (
             [json.dumps({"text": str(n), "label": "a" if n else "b"}) for n in range(30)],
-            '1 different texts of "b"',
+            '1 different text of "b"',
         ),
     ],
 )
@@ -103,7 +103,7 @@ def test_a_file_that_is_there_stays_unless_it_is_the_same(tmp_path):
     assert train_classifier(tmp_path / "labels.jsonl", tmp_path / "model.ftz", fit=QUICK).unchanged
     with pytest.raises(UsageError, match="is there, and is another file"):
         train_classifier(tmp_path / "labels.jsonl", tmp_path / "model.ftz", fit=Fit(seed=1))
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="There is no file"):
         train_classifier(tmp_path / "absent.jsonl", tmp_path / "model.ftz")
 
 
