@@ -181,7 +181,7 @@ def locate(session: Session, head: Head, rows: pl.DataFrame) -> pl.DataFrame:
         schema = None if table.kind == "documents" else table.schema
         content = session.lake.content(table.name, session.fingerprint(table, head), schema)
         parts += [
-            group.join(places.rename({"key": "home_key"}), on="home_key").sort("row")
+            group.join(places.rename({"key": "home_key"}), on="home_key").sort("file", "row")
             for places in content.find_parts(group.get_column("home_key"), ["key"], places=True)
             if len(places)
         ]

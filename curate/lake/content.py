@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import polars as pl
@@ -22,6 +23,7 @@ from curate.lake.keyset import KeySet
 from curate.lake.parquet import write_parquet
 
 _BATCH_ROWS = 50_000
+_LOOKED_AT = 200_000  # rows among which keys are looked up at once: some 20 MB
 _SMALL, _MERGED = 16 * 2**20, 128 * 2**20  # bytes: files below are merged, up to this size
 MANY = 8  # small files
 
@@ -65,9 +67,9 @@ class Content:
         return found.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64).over("file"))
 
     def find(self, keys: pl.Series, columns: Sequence[str], *, places: bool = False) -> pl.DataFrame:
-        """The rows of some keys, file by file; with `places` also where each lies (file, row).
+        """The rows of some keys, in the order of files; with `places` also where each lies (file, row).
 
-        What is held is what is found and one file's keys, however much stands.
+        What is held is what is found and the keys of some files, however much stands.
         """
         if parts := list(self.find_parts(keys, columns, places=places)):
             return pl.concat(parts)
@@ -78,12 +80,18 @@ class Content:
     def find_parts(
         self, keys: pl.Series, columns: Sequence[str], *, places: bool = False
     ) -> Iterator[pl.DataFrame]:
-        """What `find` finds, a file at a time."""
+        """What `find` finds, some files at a time."""
         wanted = pl.col("key").is_in(keys.unique().implode())
-        shown = [*columns, "file", pl.col("row").cast(pl.Int64)] if places else list(columns)
-        for file in self.files():
-            scan = pl.scan_parquet(file, glob=False, include_file_paths="file", row_index_name="row")
-            yield scan.filter(wanted).select(shown).collect()
+        # Of few files, for each pass makes a table of the keys; not of all, for what is read for them is held.
+        for files in self.groups(_LOOKED_AT):
+            if not places:
+                yield pl.scan_parquet(files, glob=False).filter(wanted).select(columns).collect()
+                continue
+            scan = pl.scan_parquet(files, glob=False, include_file_paths="file", row_index_name="row")
+            counts = [pq.read_metadata(file).num_rows for file in files]
+            first = dict(zip(files, accumulate(counts, initial=0), strict=False))
+            row = pl.col("row").cast(pl.Int64) - pl.col("file").replace_strict(first, return_dtype=pl.Int64)
+            yield scan.filter(wanted).select(*columns, "file", row).collect()
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Columns of all rows, some rows at a time."""
