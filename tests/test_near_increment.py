@@ -169,7 +169,7 @@ def test_a_long_search_is_told_before_and_held_against_what_it_took(tmp_path, mo
     assert "20 bands of 6 of 128 slots" in shown
     page = (tmp_path / "kept.jsonl.curate/report.html").read_text()
     assert "planned" in page
-    assert "memory planned" in page
+    assert "memory held" in page
 
 
 def test_a_memory_that_is_no_size_or_too_small_is_refused():
