@@ -8,6 +8,7 @@ import pytest
 import zstandard
 
 from curate.engine.clean import clean
+from curate.engine.progress import Progress
 from schemas.errors import RecipeError, SourceError, UsageError
 from tests.lakes import documents, write_jsonl
 
@@ -121,3 +122,23 @@ def test_a_rule_set_on_the_way_is_judged(source, tmp_path):
         source, tmp_path / "kept.parquet", overrides={"filtered": {"length": {"drop": {"too_short": False}}}}
     )
     assert report.table("filtered").kept == 30
+
+
+def test_reading_one_large_file_tells_how_far_it_is(tmp_path):
+    class Told(Progress):
+        def __init__(self):
+            self.steps = []
+
+        def advance(self, table, done, total=0, note=""):
+            if table == "documents":
+                self.steps.append((done, total, note))
+
+    rows = [{**row, "unused": "x" * 1_200_000} for row in documents(30)]
+    write_jsonl(tmp_path / "in.jsonl", rows)  # 36 MB: three slices
+    told = Told()
+    cleaned(tmp_path / "in.jsonl", tmp_path / "kept.parquet", progress=told)
+    slices = told.steps[1:]  # after what was read before
+    assert [(done, total) for done, total, _ in slices] == [(1, 3)] * 3
+    read = [int(note.split()[0]) for *_, note in slices]
+    assert read == sorted(read)
+    assert 0 < read[0] < read[-1]

@@ -52,6 +52,7 @@ class Reader:
         self.documents = session.lake.content("documents", fingerprint)
         self.records = session.lake.content("records", fingerprint)
         self.into_documents, self.into_records = self.documents.append(), self.records.append()
+        self.parts = 0  # to be read: pages, and the slices of large files
         self.faults: list[dict[str, Any]] = []  # of this run only: page, ordinal, reason, message
 
     def missing(self, pages: pl.DataFrame) -> pl.DataFrame:

@@ -48,7 +48,8 @@ def read_missing(reader: Reader, pages: pl.DataFrame) -> None:
     unread = reader.missing(pages)
     missing = unread.unique("page", keep="first", maintain_order=True)
     reader.report.reused = len(pages) - len(unread)
-    session.progress.start("documents", len(pages))
+    reader.parts = len(pages)
+    session.progress.start("documents", reader.parts)
     session.progress.advance("documents", len(pages) - len(missing))
     for name, source in session.plan.recipe.sources.items():
         mine = missing.filter(pl.col("source") == name)
@@ -137,20 +138,16 @@ def _local_pages(reader: Reader, files: list[_Found]) -> Iterator[tuple[str, byt
 def _read_slices(reader: Reader, source: Source, files: list[_Found]) -> None:
     """Files that the workers read in slices; small ones many at once."""
     places = {found.page: found.place for found in files}
-    done: dict[str, int] = {}
-    for result in reader.session.workers.map(
-        "curate.engine.read_files:read_slices_task", list(_slice_tasks(reader, source, files))
-    ):
+    tasks = list(_slice_tasks(reader, source, files))
+    reader.parts += sum(len(task["parts"]) for task in tasks) - len(files)
+    for result in reader.session.workers.map("curate.engine.read_files:read_slices_task", tasks):
         for part in result["parts"]:
             if part["fault"]:
                 reader.refuse(_place(places[part["page"]], part["fault"]), [part["fault"]])
         if not _refused(reader, result["parts"]):
             reader.commit(Path(result["documents"]) if result["rows"] else None, Path(result["records"]))
-        finished = 0
-        for part in result["parts"]:
-            done[part["page"]] = done.get(part["page"], 0) + 1
-            finished += done[part["page"]] == part["slices"]
-        reader.session.progress.advance("documents", finished, note=plural(result["rows"], "document"))
+        so_far = plural(reader.report.measured, "document")
+        reader.session.progress.advance("documents", len(result["parts"]), reader.parts, so_far)
 
 
 def _place(file: str, fault: dict[str, Any]) -> str:
