@@ -85,7 +85,7 @@ def small_disk(tmp_path):
     if shutil.which("mount") is None or resize(64, "-t", "tmpfs"):
         pytest.skip("cannot mount a file system here")
     yield mounted, resize
-    subprocess.run(["umount", str(mounted)], check=False)
+    subprocess.run(["umount", "--lazy", str(mounted)], check=False)  # lazy: a process may still end in it
 
 
 @pytest.mark.slow
