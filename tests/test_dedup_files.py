@@ -146,6 +146,7 @@ def test_wrong_use_is_told_before_anything_is_written(sides, wrong, error, kind)
         ("--preset fineweb2", "no preset 'fineweb2'", 'Did you mean "fineweb-2"'),
         ("--similarity cosine", '"jaccard", "containment"', "--help"),
         ("--similarity containment --preset fineweb", "give verify = true", "stages.md"),
+        ("--longer 3", "jaccard does not look for", "--similarity containment"),
         ("--similarity containment --longer 100", "Jaccard similarity of 0.008", "lower longer"),
         ("--keeper nonsense", "names 'nonsense', which is no column", "longest"),
         ("--within dump", "names 'dump', which is no column", "Known: "),

@@ -56,6 +56,7 @@ def dedup(
         raise UsageError(
             f"--drop {drop} says from which side to drop, and there is one side.", hint="Give --against OLD."
         )
+    _refuse_longer(options or {})
     old, new = _sources(AGAINST, against, columns), [SOURCE]
     sides = {"new": {"against": [*old]}, "old": {"against": new}, "both": {"prefer": [*old]}}[drop]
     written = {"new": new, "old": [*old], "both": [*new, *old]}[drop]
@@ -125,8 +126,9 @@ def read_options(options: Mapping[str, Any]) -> MinhashOptions:
     """Options of the step `minhash`, checked.
 
     Raises:
-        UsageError: one that there is not, or a value that it cannot have.
+        UsageError: one that there is not, a value that it cannot have, or one that means nothing here.
     """
+    _refuse_longer(options)
     try:
         return MinhashOptions.model_validate(options)
     except ValidationError as error:
@@ -135,6 +137,14 @@ def read_options(options: Mapping[str, Any]) -> MinhashOptions:
         raise UsageError(
             f"{key or 'options'}: {fault['msg'].removeprefix('Value error, ')}.", hint="curate dedup --help"
         ) from None
+
+
+def _refuse_longer(options: Mapping[str, Any]) -> None:
+    if "longer" in options and options.get("similarity", "jaccard") == "jaccard":
+        raise UsageError(
+            "--longer is about texts that stand in longer ones, which jaccard does not look for.",
+            hint="Add --similarity containment, or leave --longer out.",
+        )
 
 
 def _steps(options: Mapping[str, Any]) -> dict[str, Any]:
