@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate.dedup.anchors import anchors, neighbours
+from curate.dedup.gathered import read_gathered
 from curate.dedup.normalized import word_digests
 from curate.dedup.shingles import ShingleOptions
 from curate.dedup.sketch import SketchOptions, sketch
@@ -65,22 +66,11 @@ def neighbours_shard(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def verify_shard(task: dict[str, Any]) -> dict[str, Any]:
-    """Compare the pairs of rows `start` to `stop` of a plan file; each text that they name is read once."""
+    """Compare the pairs of rows `start` to `stop` of a plan file; `texts` are the record batches that hold their texts."""
     pairs = read_rows(task)
-    ends = pl.concat([pairs.select(file="file_a", row="at_a"), pairs.select(file="file_b", row="at_b")])
-    texts = ends.unique().sort("file", "row").with_row_index("index")
-    index = (
-        ends.join(texts, on=["file", "row"], how="left", maintain_order="left")
-        .get_column("index")
-        .to_numpy()
-        .astype(np.int64)
-    )
-    similarity = similarities(
-        read_texts(texts),
-        np.stack(np.split(index, 2), axis=1),
-        ShingleOptions(**task["options"]),
-        task.get("similarity", "jaccard"),
-    )
+    numbers, texts = read_gathered(task["texts"])
+    ends = np.searchsorted(numbers, pairs.select("one", "two").to_numpy())
+    similarity = similarities(texts, ends, ShingleOptions(**task["options"]), task["similarity"])
     schema = TABLES["pairs"].schema
     table = (
         pairs.select("key", "a", "b", pl.Series("similarity", similarity), "estimate").to_arrow().cast(schema)

@@ -29,17 +29,16 @@ from curate.dedup.options import MinhashOptions
 from curate.dedup.sketch import estimates
 from curate.engine.alike import Alike, Comparing, by_group
 from curate.engine.keepers import is_fixed
-from curate.engine.shard import MAX_ROWS, plan_shards, write_plan
+from curate.engine.shard import plan_shards, write_plan
 from curate.engine.sketches import TOLD_SECONDS, Grown, Sketches
 from curate.engine.standing import locate
-from curate.lake.content import Appender, Content, new_file
-from curate.lake.digest import digest_rows, key_lanes
+from curate.engine.verified import verified
+from curate.lake.content import Content, new_file
+from curate.lake.digest import key_lanes
 from curate.lake.keyset import KeySet
 from curate.lake.state import PART_ROWS
 from curate.resident import peak_resident
 from schemas.report import NearPlan
-
-_PAIRS_AT_ONCE = 1_000_000  # few shards: the second texts of pairs lie anywhere, and each shard reads its own
 
 
 def find(comparing: Comparing, options: MinhashOptions, rows: pl.DataFrame, rank: np.ndarray) -> Alike:
@@ -227,94 +226,28 @@ class NearDuplicates:
         self.comparing.report.measured, self.comparing.report.reused = len(missing), len(rows) - len(keyed)
         if not self.comparing.dry:
             self.comparing.session.progress.advance(self.comparing.table, len(rows) - len(missing))
-            self._make(
-                "sketch_shard",
-                content,
-                locate(self.comparing.session, self.comparing.base, missing),
-                "sketch",
-                ["key", "file", "row"],
-            )
+            self._sketch_texts(locate(self.comparing.session, self.comparing.base, missing))
 
     def _verified(self, rows: pl.DataFrame, pairs: np.ndarray, estimate: np.ndarray) -> np.ndarray:
-        """Exact similarity (m,) of pairs of rows with their `estimate`; what was never compared is compared.
+        """Exact similarity (m,) of pairs of rows with their `estimate`."""
+        return verified(self.comparing, self.options, self.content("pairs"), rows, pairs, estimate)
 
-        Memory: 300 MB beside 16 bytes a pair.
-        """
-        similarity = np.zeros(len(pairs))
-        self.comparing.report.counts["compared"] = 0
-        for start in range(0, len(pairs), _PAIRS_AT_ONCE):
-            part = slice(start, start + _PAIRS_AT_ONCE)
-            similarity[part] = self._verified_part(rows, pairs[part], estimate[part])
-        return similarity
-
-    def _verified_part(self, rows: pl.DataFrame, pairs: np.ndarray, estimate: np.ndarray) -> np.ndarray:
-        digests = rows.get_column("text_digest")
-        ends = {"one": digests.gather(pairs[:, 0]), "two": digests.gather(pairs[:, 1])}
-        frame = pl.DataFrame(
-            {**ends, "row_a": pairs[:, 0], "row_b": pairs[:, 1], "estimate": estimate}
-        ).with_columns(a=pl.min_horizontal("one", "two"), b=pl.max_horizontal("one", "two"))
-        known = self._compared(frame)
-        missing = frame.filter(known.is_null()).unique(["a", "b"], keep="first", maintain_order=True)
-        self.comparing.report.counts["compared"] += len(missing)
-        if not self.comparing.dry and len(missing):
-            key = digest_rows([missing.get_column("a"), missing.get_column("b")])
-            located = self._located_pairs(rows, missing.with_columns(key=key))
-            self._make("verify_shard", self.content("pairs"), located, "pairs", None)
-            known = self._compared(frame)
-        return known.fill_null(0.0).to_numpy()
-
-    def _compared(self, frame: pl.DataFrame) -> pl.Series:
-        """Similarity of pairs (a, b) as stored; NULL of one that was never compared."""
-        stored = self.content("pairs").scan().select("a", "b", "similarity")
-        found = stored.join(frame.lazy().select("a", "b").unique(), on=["a", "b"], how="semi").collect()
-        joined = frame.select("a", "b").join(found, on=["a", "b"], how="left", maintain_order="left")
-        return joined.get_column("similarity")
-
-    def _located_pairs(self, rows: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-        """Pairs with the places of both texts, those that lie near each other together."""
-        index = pl.int_range(pl.len()).alias("index")
-        concerned = pl.concat([pairs.select(index="row_a"), pairs.select(index="row_b")]).unique()
-        places = locate(
-            self.comparing.session,
-            self.comparing.base,
-            rows.select("home", "home_key", "chars", index).join(concerned, on="index", how="semi"),
-        )
-        first = places.select(row_a="index", file_a="file", at_a="row", chars="chars")
-        second = places.select(row_b="index", file_b="file", at_b="row")
-        located = pairs.join(first, on="row_a").join(second, on="row_b").sort("file_a", "at_a")
-        # A text that stands in many pairs is read once.
-        return located.with_columns(
-            chars=pl.when(pl.col("row_a").is_first_distinct()).then("chars").otherwise(0)
-        )
-
-    def _make(
-        self, function: str, content: Content, rows: pl.DataFrame, what: str, columns: list[str] | None
-    ) -> None:
-        """Run a function of curate.dedup.shards over planned rows, committing each shard."""
+    def _sketch_texts(self, rows: pl.DataFrame) -> None:
+        """Sketch texts (key, file, row, chars) in the workers, committing each shard."""
         if rows.is_empty():
             return
-        appender: Appender = content.append()
-        plan = (
-            self.comparing.session.work
-            / f"{self.comparing.table}-{what}-{self.comparing.session.run}.parquet"
-        )
-        write_plan(rows.select(columns) if columns else rows, plan)
-        options = self.options.sketch_options if what == "sketch" else self.options.shingle_options
+        session, content = self.comparing.session, self.content("signatures")
+        appender = content.append()
+        plan = session.work / f"{self.comparing.table}-sketch-{session.run}.parquet"
+        write_plan(rows.select("key", "file", "row"), plan)
+        options = self.options.sketch_options.model_dump()
         tasks = [
-            {
-                "plan": str(plan),
-                "options": options.model_dump(),
-                "similarity": self.options.similarity,
-                "start": start,
-                "stop": stop,
-                "out": str(new_file(content.folder)),
-            }
-            for start, stop in plan_shards(rows, max_rows=MAX_ROWS if columns else _PAIRS_AT_ONCE)
-        ]
-        for result in self.comparing.session.workers.map(f"curate.dedup.shards:{function}", tasks):
+            {"plan": str(plan), "options": options, "start": start, "stop": stop, "out": str(new_file(content.folder))}
+            for start, stop in plan_shards(rows)
+        ]  # fmt: skip
+        for result in session.workers.map("curate.dedup.shards:sketch_shard", tasks):
             appender.add(Path(result["file"]))
-            if what == "sketch":
-                self.comparing.session.progress.advance(self.comparing.table, result["rows"])
+            session.progress.advance(self.comparing.table, result["rows"])
         content.compact()
         self.comparing.report.bytes_written += appender.bytes
 
