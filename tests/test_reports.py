@@ -80,6 +80,8 @@ def test_many_documents_of_few_files_begin_a_new_scale():
     ])  # fmt: skip
     rows = [(row.name, row.count) for row in funnel_rows(report)]
     assert rows == [("pages", 2), ("records", 1000), ("documents", 1000), ("a.b", 100), ("corpus", 900)]
+    assert "0.2 %" not in render(report)  # pages are no share of records
+    assert "90 %" in render(report)
 
 
 def test_pages_that_were_lost_and_documents_not_taken_are_accounted_for():

@@ -135,13 +135,15 @@ def _warnings(report: RunReport) -> list[str]:
 def _funnel(report: RunReport) -> list[dict[str, Any]]:
     rows = funnel_rows(report)
     scale = max((row.count for row in rows), default=0) or 1
+    # A file of many documents is no share of them.
+    base = next((number for number, row in enumerate(rows) if row.count == scale), 0)
     last = max((number for number, row in enumerate(rows) if row.kind == "table"), default=0)
     return [
         {
             "kind": f"{row.kind} product" if number == last else row.kind,
             "name": row.name,
             "count": f"{row.count:,}" if row.kind == "table" else f"−{row.count:,}",
-            "share": share(row.count, scale),
+            "share": share(row.count, scale) if number >= base else "",
             "percent": round(100 * row.count / scale, 3),
         }
         for number, row in enumerate(rows)
