@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import unicodedata
 from typing import Any
 
 import lxml.etree
@@ -27,6 +28,7 @@ _BLOCKS = (
     "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "nav", "ol", "p", "pre", "section", "summary", "table",
     "td", "th", "tr", "ul",
 )  # fmt: skip
+_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _INVISIBLE = (
     "script", "style", "noscript", "template", "svg", "iframe", "object", "head", "select", "textarea", "title",
 )  # fmt: skip
@@ -41,7 +43,7 @@ _LINE_NUMBERS = lxml.etree.XPath(
 _MAIN = lxml.etree.XPath(
     ".//*[@role='main'] | .//*[@id='content' or @id='page-content' or @id='main-content' or @id='main']"
 )
-_NAMES = "(^|[^a-z])(nav|menu|breadcrumb|footer|sidebar|toc)"
+_NAMES = "(^|[^a-z])(nav|menu|breadcrumb|footer|sidebar|toc|lang(uage)?s?[-_]?(select|switch|choose|pick))"
 _FRAME = lxml.etree.XPath(
     "//nav | //footer | //aside | //button | //*[contains(@role, 'navigation')]"
     " | //body//*[self::div or self::ul or self::ol or self::table or self::section or self::p]"
@@ -121,8 +123,10 @@ def content(tree: Tree, focus: str, *, tables: bool, code: bool, links: bool) ->
     count = sum(1 for _ in tree.iter())
     if count > _MANY_ELEMENTS:
         return plain_text(tree)
+    # A second opinion on what is content is none where the page says it: it leaves out most of a long reference.
+    certain = _outlined(tree)
     _mark_main(tree)
-    text, blocks = _extracted(tree, focus, fast=count > _SOME_ELEMENTS, tables=tables, links=links)
+    text, blocks = _extracted(tree, focus, fast=certain or count > _SOME_ELEMENTS, tables=tables, links=links)
     if focus == "precision" or (blocks > 1 and len(text) >= _LITTLE):
         return text
     rest = _without_frame(tree, links=focus == "recall")
@@ -184,11 +188,45 @@ def _dissolve(tree: Tree, *, code: bool) -> None:
         element[:] = []
         element.text = f"`{text}`" if code and text and "`" not in text else text
     lxml.etree.strip_tags(tree, "code", "kbd", "samp")
-    for heading in tree.iter("h1", "h2", "h3", "h4", "h5", "h6"):
+    for heading in tree.iter(*_HEADINGS):
         lxml.etree.strip_tags(heading, "a")
     # What was stripped left runs of adjacent text nodes, in which XPath is quadratic: write each as one.
     for element in tree.iter():
         element.text, element.tail = element.text, element.tail
+
+
+def _outlined(tree: Tree) -> bool:
+    """Make plain what documentation says in nested sections, each with an id made of its heading; whether it does.
+
+    Elsewhere an id names a part of the frame: a section on shared memory would be taken for buttons to share the page,
+    and a <div> of text for one. A blog's <div id="comments"> is in no section that is named after the title.
+    """
+    for element in tree.iter("dt", *_HEADINGS):
+        element.attrib.pop("id", None)
+    sections, inside = set(), set()
+    for block in tree.iter("section", "div"):
+        parent = block.getparent()
+        if _is_named_after_heading(block) and (block[0].tag == "h1" or parent in sections):
+            del block.attrib["id"]
+            sections.add(block)
+        elif parent in sections or parent in inside:
+            inside.add(block)
+            if block.tag == "div" and not any(child.tag in _BLOCKS for child in block):
+                block.tag = "p"
+    return bool(sections)
+
+
+def _is_named_after_heading(block: Tree) -> bool:
+    if "id" not in block.attrib or not len(block) or block[0].tag not in _HEADINGS:
+        return False
+    name = _letters(block.get("id"))
+    return bool(name) and _letters("".join(block[0].itertext())).endswith(name)
+
+
+def _letters(heading: str) -> str:
+    """What all ways to make an id of a heading agree on; the number before it is in none."""
+    plain = unicodedata.normalize("NFKD", heading.lower())
+    return "".join(char for char in plain if char.isascii() and char.isalnum())
 
 
 def _opaque(pre: Tree, *, keep: bool) -> None:
