@@ -124,6 +124,9 @@ def test_the_choice_of_a_language_is_no_text():
     menu = '<div class="language-selection">English<ul><li><a href="/it">Italian</a></li></ul></div>'
     body = f'{menu}<section id="locks"><h1>Locks</h1><p>Not written yet.</p></section>'
     assert fields(page(f'<div role="main">{body}</div>'))["text"] == "Locks\nNot written yet."
+    assert fields(page(f"{menu}<p>未完成。</p><p>此文件的目的是讓中文讀者更容易閱讀。</p>"))[
+        "text"
+    ].startswith("未完成")
 
 
 def test_a_frame_that_is_named_after_its_navigation_keeps_the_text_in_it():

@@ -43,13 +43,14 @@ _LINE_NUMBERS = lxml.etree.XPath(
 _MAIN = lxml.etree.XPath(
     ".//*[@role='main'] | .//*[@id='content' or @id='page-content' or @id='main-content' or @id='main']"
 )
-_NAMES = "(^|[^a-z])(nav|menu|breadcrumb|footer|sidebar|toc|lang(uage)?s?[-_]?(select|switch|choose|pick))"
+_NAMES = "(^|[^a-z])(nav|menu|breadcrumb|footer|sidebar|toc)"
 _FRAME = lxml.etree.XPath(
     "//nav | //footer | //aside | //button | //*[contains(@role, 'navigation')]"
     " | //body//*[self::div or self::ul or self::ol or self::table or self::section or self::p]"
     f"[re:test(@class, '{_NAMES}', 'i') or re:test(@id, '{_NAMES}', 'i')]",
     namespaces={"re": "http://exslt.org/regular-expressions"},
 )
+_LANGUAGES = re.compile(r"(^|[^a-z])lang(uage)?s?[-_]?(select|switch|choose|choice|pick)", re.IGNORECASE)
 _LITTLE = 250  # characters: MIN_EXTRACTED_SIZE of trafilatura, below which it takes the whole page
 _LINKS = 0.8  # share of a block's text that stands in links
 _SPACE = re.compile(r"[ \t\r\f\v\u00a0]+")
@@ -173,6 +174,9 @@ def _dissolve(tree: Tree, *, code: bool) -> None:
     """Turn inline markup into text, and code blocks into paragraphs that nothing looks into."""
     for element in _LINE_NUMBERS(tree):
         element.drop_tree()
+    for choice in list(tree.iter("div", "ul", "form")):  # a page in several languages says so at its top
+        if _LANGUAGES.search(f"{choice.get('class', '')} {choice.get('id', '')}"):
+            choice.drop_tree()
     for link in list(tree.iter("a")):
         if link.get("href", "").startswith("#") and _PERMALINK.fullmatch("".join(link.itertext())):
             link.drop_tree()
