@@ -120,6 +120,19 @@ def test_lines_of_verse_stand_in_a_documentation_beside_its_paragraphs():
     assert "Line 0 of a poem.\n\nLine 1 of a poem.\n\nLine 2 of a poem." in fields(page(body))["text"]
 
 
+def test_footnotes_of_a_documentation_are_text_and_other_asides_are_not():
+    notes = (
+        '<aside class="footnote-list"><aside role="doc-footnote"><p>It was not always so.</p></aside></aside>'
+    )
+    aside = "<aside><p>Read also: ten more manuals.</p></aside>"
+    body = (
+        f'<section id="locks"><h1>Locks</h1><p>{PROSE}[1]</p>{notes}{aside}<p>{PROSE}At last.</p></section>'
+    )
+    text = fields(page(body))["text"]
+    assert "It was not always so." in text
+    assert "Read also" not in text
+
+
 def test_the_choice_of_a_language_is_no_text():
     menu = '<div class="language-selection">English<ul><li><a href="/it">Italian</a></li></ul></div>'
     body = f'{menu}<section id="locks"><h1>Locks</h1><p>Not written yet.</p></section>'

@@ -217,6 +217,11 @@ def _outlined(tree: Tree) -> bool:
             inside.add(block)
             if block.tag == "div" and not any(child.tag in _BLOCKS for child in block):
                 block.tag = "p"
+    for note in list(tree.iter("aside")) if sections else []:
+        if note.get("role") in ("note", "doc-footnote"):  # other asides are frame
+            note.tag = "div"
+            if note.getparent().tag == "aside":  # the list of notes
+                note.getparent().tag = "div"
     return bool(sections)
 
 
