@@ -5,8 +5,9 @@
 Processor seconds of the table `deduplicated` (one `minhash` step with its defaults) in this process, on one core:
 `full_s` over all documents from their texts, in an empty lake; `stored_s` the same from stored sketches, without index
 and compared pairs, and without measuring the error; `increment_s` with the last 1 % new, all else known;
-`full_ratio` and `stored_ratio` are theirs by the increment. `increment_*_s` are its parts: reading texts, and what
-follows the corpus whatever the batch: its `rows`, and writing `verdicts`. Documents are those of the file, or with
+`full_ratio` and `stored_ratio` are theirs by the increment. `increment_*_s` are parts of it: sketching, comparing and
+indexing the `batch`, reading `texts`; and what follows the corpus: its `rows` and their ranks, making and writing
+`verdicts`, `lookups` of stored keys and pairs, `candidates`, `checks`. Documents are those of the file, or with
 `--words` pieces of that many words, one in ten a near-copy, as in `dedup.py`.
 """
 
@@ -19,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ |= dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
@@ -29,9 +31,11 @@ from measuring import arguments, finish, machine
 from texts import add_data, bulk_file, read_texts
 
 from curate.dedup import shards, warm
-from curate.engine import deduplicate
+from curate.dedup.bandindex import BandIndex
+from curate.engine import deduplicate, near
 from curate.engine.plan import make_plan
 from curate.engine.run import make_table, run_tables
+from curate.lake.content import Content
 from curate.lake.state import State
 from schemas.recipe import load_recipe
 
@@ -44,6 +48,15 @@ order = ["documents", "deduplicated", "corpus"]
 files = "posts"
 """
 SHARE = 0.01
+PARTS: dict[str, list[tuple[Any, str]]] = {
+    "batch": [(shards, "sketch"), (shards, "similarities"), (BandIndex, "append")],
+    "texts": [(shards, "read_texts")],
+    "rows": [(deduplicate, "_reaching"), (deduplicate, "_ranks")],
+    "verdicts": [(State, "replace_parts")],
+    "lookups": [(near, "locate"), (near, "_not_in"), (near.NearDuplicates, "_compared"), (Content, "append")],
+    "candidates": [(near, "indexed_candidates")],
+    "checks": [(deduplicate, "table_checks"), (deduplicate, "duplicate_checks")],
+}
 
 
 def main() -> None:
@@ -82,11 +95,9 @@ def _growth(folder: Path, texts: pa.LargeStringArray) -> dict[str, float]:
     _run(full, "pages", "documents")
     times = {"full_s": _run(full, "deduplicated"), "stored_s": _run(stored, "deduplicated")}
     parts: dict[str, float] = {}
-    for owner, name, part in (
-        (shards, "read_texts", "texts"), (deduplicate, "_reaching", "rows"), (deduplicate, "_ranks", "rows"),
-        (State, "replace_parts", "verdicts"),
-    ):  # fmt: skip
-        setattr(owner, name, _timed(getattr(owner, name), part, parts))
+    for part, functions in PARTS.items():
+        for owner, name in functions:
+            setattr(owner, name, _timed(getattr(owner, name), part, parts))
     increment = _run(grown, "deduplicated")
     return {
         **times,
