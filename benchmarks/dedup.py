@@ -198,12 +198,17 @@ def _scaling(options: argparse.Namespace, folder: Path, notes: list[str]) -> Fig
     return {**figures, "ratio": {kind: last[kind] / first[kind] for kind in kinds}}
 
 
-def _pieces(texts: pa.LargeStringArray, most: int) -> list[list[str]]:
+def documents_of(texts: pa.LargeStringArray, count: int, words: int = 60) -> pa.LargeStringArray:
+    """So many documents of so many words: pieces of texts, one in ten a near-copy of another."""
+    return _documents(_pieces(texts, count, words), count)
+
+
+def _pieces(texts: pa.LargeStringArray, most: int, length: int = 60) -> list[list[str]]:
     """Texts of about 60 words: what these steps cost is a matter of bytes, and so a million fit."""
     found: list[list[str]] = []
     for text in texts:
         words = text.as_py().split()
-        found += [words[at : at + 60] for at in range(0, len(words) - 59, 60)]
+        found += [words[at : at + length] for at in range(0, len(words) - length + 1, length)]
         if len(found) >= most:
             break
     return found

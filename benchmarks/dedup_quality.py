@@ -144,7 +144,7 @@ def _verdicts(out: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     head = lake.head()
     places = lake.read("clean", "verdicts/documents", head).select("id", "place")
     verdicts = lake.read("clean", "verdicts/deduplicated", head).join(places, on="id")
-    pairs = lake.content("pairs", head.fingerprints["clean/deduplicated/pairs"]).scan()
+    pairs = lake.content("pairs", head.fingerprints["clean/deduplicated/minhash/pairs"]).scan()
     return verdicts.collect(), pairs.select("a", "b", "similarity").collect()
 
 

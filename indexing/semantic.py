@@ -63,7 +63,7 @@ def find(comparing: Comparing, options: SemanticOptions, rows: pl.DataFrame, ran
         MissingExtraError: the extra `index` is not installed.
     """
     embedder = embedder_of(options, comparing.session.plan.recipe.folder)
-    fingerprint = comparing.fingerprints[f"{comparing.table}/{_TABLE}"] = _fingerprint(embedder)
+    fingerprint = comparing.pin(_TABLE, _fingerprint(embedder))
     content = comparing.session.lake.content(_TABLE, fingerprint)
     if not comparing.dry:
         _embed_missing(comparing, content, rows, embedder)
@@ -86,9 +86,7 @@ def _store_pairs(
     comparing: Comparing, vectors: str, keys: pl.Series, pairs: np.ndarray, cosine: np.ndarray
 ) -> None:
     """Keep what was found alike, for the splits of an export; a pair of texts stands once."""
-    fingerprint = comparing.fingerprints[f"{comparing.table}/semantic_pairs"] = digest_json(
-        [vectors, "cosine"]
-    )
+    fingerprint = comparing.pin("pairs", digest_json([vectors, "cosine"]))
     one, two = (keys.gather(pairs[:, side]) for side in (0, 1))
     alike = pl.DataFrame({"one": one, "two": two, "similarity": cosine}).filter(
         pl.col("one") != pl.col("two")

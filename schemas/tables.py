@@ -335,7 +335,11 @@ _TABLES = (
             ("kind", _STRING, "run, promote, rollback, tag, gc"),
             ("table", _STRING, "the table that was made, or empty"),
             ("pins", pa.map_(_STRING, pa.int64()), "version of every state table, by NAME/TABLE"),
-            ("fingerprints", pa.map_(_STRING, _STRING), "content folder of every table, by NAME/TABLE"),
+            (
+                "fingerprints",
+                pa.map_(_STRING, _STRING),
+                "content folder of every table, by NAME/TABLE, and of a step, by NAME/TABLE/STEP/CONTENT",
+            ),
             ("digests", pa.map_(_STRING, _STRING), "content digest of every table, by NAME/TABLE"),
             ("live", pa.map_(_STRING, _STRING), "live index version, by NAME"),
             ("recipe", _TEXT, "the recipe as resolved, without secrets"),

@@ -86,6 +86,62 @@ def test_a_short_page_is_not_filled_with_its_navigation():
     )
 
 
+def test_sections_named_after_their_headings_are_no_frame_whatever_the_heading_is():
+    """As Sphinx, docutils and pandoc write them: ids of shared memory, a menu, the main content, comments."""
+    headings = ["4.1. Shared memory", "The main content", "Menu attributes", "Comments", "Hidden files"]
+    sections = "".join(
+        f'<section id="{"-".join(name.lower().split()).lstrip("4.1-")}"><h2>{name}<a href="#x">¶</a></h2>'
+        f"<p>{name}: {PROSE}</p></section>"
+        for name in headings
+    )
+    text = fields(page(f'<div role="main"><section id="manual"><h1>Manual</h1>{sections}</section></div>'))[
+        "text"
+    ]
+    assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == headings
+    assert all(f"{name}: {PROSE.strip()}" in text for name in headings)
+
+
+def test_comments_below_an_article_are_left_out():
+    comments = (
+        '<div id="comments"><h2>Comments</h2><p>First! And this is what I think about all of it.</p></div>'
+    )
+    article = (
+        f'<main><section id="manual"><h1>Manual</h1><p>{PROSE}</p><p>{PROSE}</p></section>{comments}</main>'
+    )
+    text = fields(page(article))["text"]
+    assert PROSE.strip() in text
+    assert "First!" not in text
+
+
+def test_lines_of_verse_stand_in_a_documentation_beside_its_paragraphs():
+    lines = "".join(f'<div class="line">Line {n} of a poem.</div>' for n in range(3))
+    paragraphs = "".join(f"<p>{n}. {PROSE}</p>" for n in range(9))
+    body = f'<section id="verse"><h1>Verse</h1>{paragraphs}<div class="line-block">{lines}</div></section>'
+    assert "Line 0 of a poem.\n\nLine 1 of a poem.\n\nLine 2 of a poem." in fields(page(body))["text"]
+
+
+def test_footnotes_of_a_documentation_are_text_and_other_asides_are_not():
+    notes = (
+        '<aside class="footnote-list"><aside role="doc-footnote"><p>It was not always so.</p></aside></aside>'
+    )
+    aside = "<aside><p>Read also: ten more manuals.</p></aside>"
+    body = (
+        f'<section id="locks"><h1>Locks</h1><p>{PROSE}[1]</p>{notes}{aside}<p>{PROSE}At last.</p></section>'
+    )
+    text = fields(page(body))["text"]
+    assert "It was not always so." in text
+    assert "Read also" not in text
+
+
+def test_the_choice_of_a_language_is_no_text():
+    menu = '<div class="language-selection">English<ul><li><a href="/it">Italian</a></li></ul></div>'
+    body = f'{menu}<section id="locks"><h1>Locks</h1><p>Not written yet.</p></section>'
+    assert fields(page(f'<div role="main">{body}</div>'))["text"] == "Locks\nNot written yet."
+    assert fields(page(f"{menu}<p>未完成。</p><p>此文件的目的是讓中文讀者更容易閱讀。</p>"))[
+        "text"
+    ].startswith("未完成")
+
+
 def test_a_frame_that_is_named_after_its_navigation_keeps_the_text_in_it():
     theme = (
         '<div class="wy-grid-for-nav"><nav class="wy-nav-side"><a href="/a">Install</a></nav>'

@@ -130,7 +130,7 @@ def test_a_second_run_embeds_nothing_and_changes_nothing(made):
 
 def test_a_plan_embeds_nothing_and_says_what_a_run_would(made):
     folder, _ = made
-    content = Lake(folder / "lake").head().fingerprints["words/deduplicated/document_vectors"]
+    content = Lake(folder / "lake").head().fingerprints["words/deduplicated/semantic/document_vectors"]
     rows = [*ROWS, {"text": "A text that nobody has embedded so far.", "dump": "a"}]
     plain = load_recipe(folder / "curate.toml", {"deduplicated": {"semantic": {"threshold": 0.99}}})
     judged = preview(make_plan(plain), folder / "lake").tables

@@ -16,16 +16,27 @@ from schemas.report import TableReport
 class Comparing:
     """What a step that compares documents works with.
 
-    `report` and `fingerprints` (of the content used, by NAME/TABLE) are filled in. With `dry` nothing is sketched,
-    embedded or compared that was not before.
+    `report` and `fingerprints` (of the content used, by TABLE/STEP/CONTENT) are filled in. With `dry` nothing is
+    sketched, embedded or compared that was not before.
     """
 
     session: Session
     base: Head
     table: str
+    step: str
     report: TableReport
     fingerprints: dict[str, str]
     dry: bool
+
+    def pin(self, content: str, fingerprint: str) -> str:
+        """Name the content that the step uses, so that it stays and is found by `content_key`; the fingerprint again."""
+        self.fingerprints[content_key(self.table, self.step, content)] = fingerprint
+        return fingerprint
+
+
+def content_key(table: str, step: str, content: str) -> str:
+    """Under which name the content of a step stands beside that of the other steps of its table."""
+    return f"{table}/{step}/{content}"
 
 
 @dataclass(frozen=True)

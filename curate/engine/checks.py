@@ -268,7 +268,7 @@ def duplicate_checks(
     table = session.plan.table(report.table)
     kept = verdicts.scan().filter("kept").select("id", "key").collect()
     checks = []
-    near = [step.options for step in table.steps if isinstance(step.options, MinhashOptions)]
+    near = {step.name: step.options for step in table.steps if isinstance(step.options, MinhashOptions)}
     exact = [step.options for step in table.steps if isinstance(step.options, ExactOptions)]
     if any(options.by in (TEXT, NORMALIZED) for options in exact):
         again = _copies(rows.join(kept, on="id", how="semi"), exact)
@@ -276,7 +276,7 @@ def duplicate_checks(
         checks.append(judged("no_exact_duplicate", not again, {"kept": len(kept), "copies": again}, message))
     if near:
         last = session.last_report(base, report.table).check("no_near_duplicate")
-        threshold = min(options.threshold for options in near)
+        threshold = min(options.threshold for options in near.values())
         key = session.key(f"verdicts/{report.table}")
         same = base.pins.get(key) == verdicts.version and all(
             base.fingerprints.get(session.key(name)) == found for name, found in fingerprints.items()
@@ -346,20 +346,20 @@ def recall_check(errors: list[NearError]) -> list[Check]:
 
 
 def _no_near_duplicate(
-    session: Session, base: Head, report: TableReport, steps: list[MinhashOptions], kept: pl.DataFrame
+    session: Session, base: Head, report: TableReport, steps: Mapping[str, MinhashOptions], kept: pl.DataFrame
 ) -> Check:
     """Compare a sample of what is kept with all of it."""
     found, worst = 0, 0.0
-    for options in steps:
+    for name, options in steps.items():
         aside = TableReport(table=report.table)
-        near = NearDuplicates(Comparing(session, base, report.table, aside, {}, dry=False), options)
+        near = NearDuplicates(Comparing(session, base, report.table, name, aside, {}, dry=False), options)
         similarity = near.of_sample(kept, _SAMPLE)
         report.bytes_written += aside.bytes_written
         found += int((similarity >= options.threshold).sum())
         worst = max(worst, float(similarity.max(initial=0.0)))
     numbers = {
         "kept": len(kept), "sampled": min(len(kept), _SAMPLE), "found": found, "worst": worst,
-        "threshold": min(options.threshold for options in steps),
+        "threshold": min(options.threshold for options in steps.values()),
     }  # fmt: skip
     return judged(
         "no_near_duplicate",

@@ -45,8 +45,7 @@ def _compared(comparing: Comparing, options: ExactOptions, rows: pl.DataFrame) -
 def _words(comparing: Comparing, rows: pl.DataFrame) -> pl.Series:
     """Digest of the words of each text; what is not stored is made."""
     session = comparing.session
-    fingerprint = digest_json([WORDS_VERSION, unicodedata.unidata_version])
-    comparing.fingerprints[f"{comparing.table}/normalized"] = fingerprint
+    fingerprint = comparing.pin("normalized", digest_json([WORDS_VERSION, unicodedata.unidata_version]))
     content = session.lake.content("normalized", fingerprint)
     keyed = rows.with_columns(key="text_digest").unique("key", keep="first", maintain_order=True)
     missing = keyed.join(content.keys().to_frame("key"), on="key", how="anti", maintain_order="left")

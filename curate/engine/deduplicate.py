@@ -69,8 +69,7 @@ def make_deduplicated(session: Session, name: str) -> Head:
     attribution.tell(report)
     report.bytes_written += written
     made = Pinned(stored, version)
-    comparing = Comparing(session, base, name, report, {}, dry=False)
-    report.near_errors = _near_errors(comparing, rows, decided.verdicts(*_NEAR_ERROR))
+    report.near_errors = _near_errors(session, base, report, rows, decided.verdicts(*_NEAR_ERROR))
     report.checks = [
         *report.checks,
         *recall_check(report.near_errors),
@@ -191,13 +190,13 @@ def _decided(
 ) -> tuple[_Decided, TableReport]:
     """What becomes of the documents that reach the table, and the report so far."""
     table, report, count = session.plan.table(name), TableReport(table=name), len(rows)
-    comparing = Comparing(session, base, name, report, fingerprints, dry)
     told, dropped_by = Alike.copies(np.arange(count)), np.full(count, -1, np.int16)
     for number, step in enumerate(table.steps):
         assert isinstance(step.options, CorpusOptions)
         began = time.perf_counter()
         alive = np.flatnonzero(dropped_by < 0)
         reach = rows if len(alive) == count else rows[alive]
+        comparing = Comparing(session, base, name, step.name, report, fingerprints, dry)
         alike = _finder(step.options)(comparing, step.options, reach, _places(ranks[number][alive]))
         gone = np.flatnonzero(alike.keeper != np.arange(len(alive)))
         told.keeper[alive[gone]] = alive[alike.keeper[gone]]
@@ -219,12 +218,15 @@ def _places(ranks: np.ndarray) -> np.ndarray:
     return places
 
 
-def _near_errors(comparing: Comparing, rows: pl.DataFrame, verdicts: pl.DataFrame) -> list[NearError]:
+def _near_errors(
+    session: Session, base: Head, report: TableReport, rows: pl.DataFrame, verdicts: pl.DataFrame
+) -> list[NearError]:
     """What each `minhash` step misses, as far as it is to be measured."""
-    session, found = comparing.session, []
-    last = {one.step: one for one in session.last_report(comparing.base, comparing.table).near_errors}
-    for step in session.plan.table(comparing.table).steps:
+    found = []
+    last = {one.step: one for one in session.last_report(base, report.table).near_errors}
+    for step in session.plan.table(report.table).steps:
         if isinstance(step.options, MinhashOptions) and step.options.error_sample and len(rows):
+            comparing = Comparing(session, base, report.table, step.name, report, {}, dry=False)
             near = NearDuplicates(comparing, step.options)
             found.append(near_error(near, step.name, rows, verdicts, last.get(step.name)))
     return found

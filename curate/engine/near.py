@@ -223,7 +223,8 @@ class NearDuplicates:
         if len(keyed):
             keyed = keyed.filter(_not_in(content, keyed.get_column("key")))
         missing = keyed.unique("key", keep="first", maintain_order=True)
-        self.comparing.report.measured, self.comparing.report.reused = len(missing), len(rows) - len(keyed)
+        self.comparing.report.measured += len(missing)
+        self.comparing.report.reused += len(rows) - len(keyed)
         if not self.comparing.dry:
             self.comparing.session.progress.advance(self.comparing.table, len(rows) - len(missing))
             self._sketch_texts(locate(self.comparing.session, self.comparing.base, missing))

@@ -143,8 +143,9 @@ def _never_made(
 ) -> set[str]:
     """Ids of documents whose text has no sketch or vector yet; what an exact copy stands for needs none."""
     missing = set[str]()
-    for content in ("signatures", "document_vectors"):
-        if fingerprint := made_from.get(f"{table.name}/{content}"):
+    for key, fingerprint in made_from.items():
+        content = key.rpartition("/")[2]
+        if content in ("signatures", "document_vectors"):
             made = session.lake.content(content, fingerprint).keys().to_frame("key")
             missing |= set(verdicts.filter("kept").join(made, on="key", how="anti").get_column("id"))
     return missing

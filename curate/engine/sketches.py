@@ -67,9 +67,7 @@ class Sketches:
             made_from += [*self.options.band_shape, self.options.floor]
         if table == "pairs" and self.options.similarity != "jaccard":
             made_from.append(self.options.similarity)
-        fingerprint = digest_json(made_from)
-        self.comparing.fingerprints[f"{self.comparing.table}/{table}"] = fingerprint
-        return fingerprint
+        return self.comparing.pin(table, digest_json(made_from))
 
     def content(self, table: str) -> Content:
         """The content of `signatures` or `pairs` under these options."""

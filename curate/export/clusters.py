@@ -13,15 +13,12 @@ import numpy.typing as npt
 import polars as pl
 
 from curate.dedup.options import MinhashOptions, SemanticOptions
+from curate.engine.alike import content_key
 from curate.engine.plan import Plan, PlannedTable
 from curate.engine.session import Session
 from curate.lake.runs import Head
 
 I64 = npt.NDArray[np.int64]
-_STORED: dict[type[MinhashOptions | SemanticOptions], str] = {
-    MinhashOptions: "pairs",
-    SemanticOptions: "semantic_pairs",
-}
 
 
 def with_clusters(session: Session, head: Head, plan: Plan, documents: pl.DataFrame) -> pl.DataFrame:
@@ -58,13 +55,12 @@ def _edges(session: Session, head: Head, table: PlannedTable, documents: pl.Data
     became = then.join(documents.lazy().select("id", "text_digest"), on="id")
     edges = [became.filter(pl.col("text_digest") != pl.col("key")).select(a="text_digest", b="key").collect()]
     edges.append(stands.collect())
-    for kind, stored in _STORED.items():
-        thresholds = [step.options.threshold for step in table.steps if isinstance(step.options, kind)]
-        fingerprint = head.fingerprints.get(session.key(f"{table.name}/{stored}"), "")
-        if not thresholds or not fingerprint:
+    for step in table.steps:
+        fingerprint = head.fingerprints.get(session.key(content_key(table.name, step.name, "pairs")), "")
+        if not isinstance(step.options, MinhashOptions | SemanticOptions) or not fingerprint:
             continue
         pairs = session.lake.content("pairs", fingerprint).scan()
-        near = pairs.filter(pl.col("similarity") >= min(thresholds)).select("a", "b").collect()
+        near = pairs.filter(pl.col("similarity") >= step.options.threshold).select("a", "b").collect()
         ends = pl.concat([near.get_column("a"), near.get_column("b")]).unique().to_frame("key")
         reached = then.select("key").join(ends.lazy(), on="key", how="semi").unique().collect()
         for end in ("a", "b"):

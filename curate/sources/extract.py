@@ -8,7 +8,7 @@ from pydantic import Field
 
 from curate.engine.stage import Options
 
-EXTRACT_VERSION = 2  # goes up when the same page gives another record
+EXTRACT_VERSION = 3  # goes up when the same page gives another record
 _LIMITS = {"seconds", "memory_mb"}  # options of the worker: they decide whether there is a text, not which
 
 

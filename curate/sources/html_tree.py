@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import unicodedata
 from typing import Any
 
 import lxml.etree
@@ -27,6 +28,7 @@ _BLOCKS = (
     "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "nav", "ol", "p", "pre", "section", "summary", "table",
     "td", "th", "tr", "ul",
 )  # fmt: skip
+_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _INVISIBLE = (
     "script", "style", "noscript", "template", "svg", "iframe", "object", "head", "select", "textarea", "title",
 )  # fmt: skip
@@ -48,6 +50,7 @@ _FRAME = lxml.etree.XPath(
     f"[re:test(@class, '{_NAMES}', 'i') or re:test(@id, '{_NAMES}', 'i')]",
     namespaces={"re": "http://exslt.org/regular-expressions"},
 )
+_LANGUAGES = re.compile(r"(^|[^a-z])lang(uage)?s?[-_]?(select|switch|choose|choice|pick)", re.IGNORECASE)
 _LITTLE = 250  # characters: MIN_EXTRACTED_SIZE of trafilatura, below which it takes the whole page
 _LINKS = 0.8  # share of a block's text that stands in links
 _SPACE = re.compile(r"[ \t\r\f\v\u00a0]+")
@@ -121,8 +124,10 @@ def content(tree: Tree, focus: str, *, tables: bool, code: bool, links: bool) ->
     count = sum(1 for _ in tree.iter())
     if count > _MANY_ELEMENTS:
         return plain_text(tree)
+    # A second opinion on what is content is none where the page says it: it leaves out most of a long reference.
+    certain = _outlined(tree)
     _mark_main(tree)
-    text, blocks = _extracted(tree, focus, fast=count > _SOME_ELEMENTS, tables=tables, links=links)
+    text, blocks = _extracted(tree, focus, fast=certain or count > _SOME_ELEMENTS, tables=tables, links=links)
     if focus == "precision" or (blocks > 1 and len(text) >= _LITTLE):
         return text
     rest = _without_frame(tree, links=focus == "recall")
@@ -169,6 +174,9 @@ def _dissolve(tree: Tree, *, code: bool) -> None:
     """Turn inline markup into text, and code blocks into paragraphs that nothing looks into."""
     for element in _LINE_NUMBERS(tree):
         element.drop_tree()
+    for choice in list(tree.iter("div", "ul", "form")):  # a page in several languages says so at its top
+        if _LANGUAGES.search(f"{choice.get('class', '')} {choice.get('id', '')}"):
+            choice.drop_tree()
     for link in list(tree.iter("a")):
         if link.get("href", "").startswith("#") and _PERMALINK.fullmatch("".join(link.itertext())):
             link.drop_tree()
@@ -184,11 +192,50 @@ def _dissolve(tree: Tree, *, code: bool) -> None:
         element[:] = []
         element.text = f"`{text}`" if code and text and "`" not in text else text
     lxml.etree.strip_tags(tree, "code", "kbd", "samp")
-    for heading in tree.iter("h1", "h2", "h3", "h4", "h5", "h6"):
+    for heading in tree.iter(*_HEADINGS):
         lxml.etree.strip_tags(heading, "a")
     # What was stripped left runs of adjacent text nodes, in which XPath is quadratic: write each as one.
     for element in tree.iter():
         element.text, element.tail = element.text, element.tail
+
+
+def _outlined(tree: Tree) -> bool:
+    """Make plain what documentation says in nested sections, each with an id made of its heading; whether it does.
+
+    Elsewhere an id names a part of the frame: a section on shared memory would be taken for buttons to share the page,
+    and a <div> of text for one. A blog's <div id="comments"> is in no section that is named after the title.
+    """
+    for element in tree.iter("dt", *_HEADINGS):
+        element.attrib.pop("id", None)
+    sections, inside = set(), set()
+    for block in tree.iter("section", "div"):
+        parent = block.getparent()
+        if _is_named_after_heading(block) and (block[0].tag == "h1" or parent in sections):
+            del block.attrib["id"]
+            sections.add(block)
+        elif parent in sections or parent in inside:
+            inside.add(block)
+            if block.tag == "div" and not any(child.tag in _BLOCKS for child in block):
+                block.tag = "p"
+    for note in list(tree.iter("aside")) if sections else []:
+        if note.get("role") in ("note", "doc-footnote"):  # other asides are frame
+            note.tag = "div"
+            if note.getparent().tag == "aside":  # the list of notes
+                note.getparent().tag = "div"
+    return bool(sections)
+
+
+def _is_named_after_heading(block: Tree) -> bool:
+    if "id" not in block.attrib or not len(block) or block[0].tag not in _HEADINGS:
+        return False
+    name = _letters(block.get("id"))
+    return bool(name) and _letters("".join(block[0].itertext())).endswith(name)
+
+
+def _letters(heading: str) -> str:
+    """What all ways to make an id of a heading agree on; the number before it is in none."""
+    plain = unicodedata.normalize("NFKD", heading.lower())
+    return "".join(char for char in plain if char.isascii() and char.isalnum())
 
 
 def _opaque(pre: Tree, *, keep: bool) -> None:
