@@ -23,7 +23,7 @@ import pyarrow as pa
 from curate.lake.content import Content
 from curate.lake.keyset import key_halves
 
-_RUN_ROWS, _RUN_BYTES = 100_000, 64 * 2**20  # that wait in memory before they are written
+_RUN_ROWS, _RUN_BYTES = 50_000, 32 * 2**20  # that wait in memory before they are written
 _Numbers = npt.NDArray[np.integer]
 
 
@@ -69,6 +69,11 @@ class Buckets:
             for start, end in itertools.pairwise([*first.tolist(), len(rows)]):
                 writer.write_batch(table.slice(start, end - start).combine_chunks().to_batches()[0])
         self._runs.append((path, found))
+
+    def settle(self) -> None:
+        """Nothing waits in memory beside what is on disk: many rows are read back later."""
+        if self._runs and self._rows:
+            self._write()
 
     def read(self, number: int) -> pl.DataFrame:
         """The rows of a bucket, in the order in which they came."""
@@ -142,6 +147,8 @@ def in_buckets(
     with Buckets(folder) as found:
         found.add(none, 0)
         wanted.scatter(batches, found, on)
+        del wanted
+        found.settle()
         yield found
 
 

@@ -32,6 +32,7 @@ def located_parts(
             given.add(rows, number)
             homes.update(rows.get_column("home").unique())
             count = number + 1
+        given.settle()
 
         def places_of(home: str) -> Buckets:
             content = (made or {}).get(home) or home_content(session, head, home)
@@ -46,6 +47,7 @@ def located_parts(
                 given.read(number), {home: found.read(number) for home, found in places.items()}
             )
             placed.add(rows, groups[rows.get_column("_file").to_numpy()])
+        placed.settle()
         for group in range(groups[-1] + 1 if len(groups) else 0):
             yield placed.read(group).sort("_file", "_row").drop("_file", "_row")
 

@@ -79,6 +79,7 @@ def measured_table(session: Session, name: str, *, again: bool = False) -> Itera
     with Buckets(session.work) as reached, Buckets(session.work) as measured:
         for number, rows in enumerate(_reached(session, base, table, ranges)):
             reached.add(rows, number)
+        reached.settle()
         errors = measure_missing(session, base, table, reached, len(ranges), content, report)
         judging = _Judging(session, table, errors, report, Changes(report, state, pin))
 

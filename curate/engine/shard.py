@@ -226,6 +226,8 @@ def _plain(array: pa.Array | pa.ChunkedArray) -> pa.Array:
         array = array.combine_chunks() if array.num_chunks != 1 else array.chunk(0)
     if pa.types.is_string(array.type) or pa.types.is_string_view(array.type):
         array = array.cast(pa.large_string())
+    if array.offset == 0 and array.nbytes == array.get_total_buffer_size():  # no part of another
+        return array
     return pa.concat_arrays([array]) if array.offset == 0 else array.take(pa.array(np.arange(len(array))))
 
 

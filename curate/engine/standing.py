@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import polars as pl
@@ -55,26 +54,26 @@ def standing_parts(
     before = [_Earlier.of(session, head, table, steps) for table in session.plan.before(table)]
     verdicts = Verdicts(session, head, {})
 
-    def read(name: str, ids: pl.Expr) -> pl.LazyFrame:
-        reach = verdicts(before[-1].name).filter(ids).select("id")
-        return verdicts(name).filter(ids).join(reach, on="id", how="semi")
+    def reading(ids: pl.Expr) -> Callable[[str], pl.LazyFrame]:
+        reach = verdicts(before[-1].name).filter(ids).select("id").collect().to_series()
+        # By id, which the reader of Parquet is told: of the many others nothing else is read.
+        among = ids & pl.col("id").is_in(reach.implode())
+        return lambda name: verdicts(name).filter(among)
+
+    def keys_of(name: str) -> Iterator[pl.Series]:
+        return (reading(ids)(name).select("key").collect().to_series() for ids in ranges)
 
     with ExitStack() as stack:
         buckets = {
             earlier.name: stack.enter_context(
-                found_in_parts(
-                    session.work,
-                    earlier.content,
-                    earlier.columns,
-                    (read(earlier.name, ids).select("key").collect().to_series() for ids in ranges),
-                )
+                found_in_parts(session.work, earlier.content, earlier.columns, keys_of(earlier.name))
             )
             for earlier in before
             if earlier.columns
         }
         for number, ids in enumerate(ranges):
             found = {name: rows.read(number).lazy() for name, rows in buckets.items()}
-            yield _standing(session, before, partial(read, ids=ids), found).collect().sort("id")
+            yield _standing(session, before, reading(ids), found).collect().sort("id")
 
 
 @dataclass(frozen=True)

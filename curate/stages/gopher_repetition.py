@@ -75,7 +75,7 @@ def gopher_repetition(batch: Batch, options: GopherRepetitionOptions) -> Measure
     | `nemo` (NeMo Curator) | between white space | all characters; of pieces: their characters | the n-gram's occurrences as a string | n-grams met before, each word once, with spaces; 1 if there are too few words | as above; lines not blank, paragraphs between two line ends |
     """
     characters = batch.remember("sums", lambda: sum_texts(batch.text)).characters
-    tokens = _tokens(batch, options)
+    tokens = _tokens(batch, options).alone()
     top = top_grams(tokens, longest=options.dialect == "dclm")
     measures = {"characters": characters, **_pieces(batch, options.dialect, tokens, characters)}
     for names, shares in (
