@@ -137,7 +137,7 @@ class Shape:
     def _of_file(self, piece: Slice, group: pl.DataFrame, texts: _Texts) -> Iterator[Rows]:
         schema, column = form_of(piece, self._columns)
         wanted = group.get_column("ordinal").to_numpy()
-        for ordinals, rows in rows_at(piece, wanted):
+        for ordinals, rows in rows_at(piece, wanted, column):
             first = int(np.searchsorted(wanted, ordinals[0]))
             places = np.searchsorted(wanted[first:], ordinals) + first
             if schema is None:
@@ -160,7 +160,7 @@ class Shape:
                     types.see_schema(schema)
                     types.see_schema(self._rows.select(self._add).to_arrow().schema)
                     continue
-                for _, rows in rows_at(piece, group.get_column("ordinal").to_numpy()):
+                for _, rows in rows_at(piece, group.get_column("ordinal").to_numpy(), column):
                     assert isinstance(rows, list)
                     for row in rows:
                         _put(row, column, "")
