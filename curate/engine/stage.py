@@ -61,11 +61,12 @@ class Batch:
 
         In a large text it is found again: it may be five times the text, and each step needs some of its own.
         """
-        if self.text.nbytes > _LARGE:
-            return find()
-        if name not in self._found:
-            self._found[name] = find()
-        found: T = self._found[name]
+        if name in self._found:
+            known: T = self._found[name]
+            return known
+        found = find()
+        if self.text.nbytes <= _LARGE:
+            self._found[name] = found
         return found
 
 
