@@ -1,5 +1,6 @@
 """N-grams, pieces and the lines of C4 against slow and obvious Python, and on texts made to be large."""
 
+import random
 import re
 import string
 from collections import Counter
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.engine.stage import Batch, find_stage
+from curate.text import ngrams
 from curate.text.ngrams import DUPLICATED, TOP, duplicated_grams, top_grams
 from curate.text.repeats import count_repeated, drop_blank, split_pieces
 from curate.text.tokens import stretch_tokens
@@ -189,6 +191,16 @@ def test_long_texts_take_linear_time(text):
         one(name, text)
     for dialect in ("dolma", "redpajama", "dclm", "nemo"):
         one("gopher_repetition", text, dialect=dialect)
+
+
+def test_the_table_of_a_long_text_grows_as_it_fills(monkeypatch):
+    chance = random.Random(5)
+    some = " ".join(chance.choice("abcdefgh") * 3 for _ in range(400))
+    texts = strings([some, "a b c d e f", f"{some} {some}"])
+    expected = duplicated_grams(stretch_tokens(texts))
+    monkeypatch.setattr(ngrams, "_LARGE", 16)
+    assert (duplicated_grams(stretch_tokens(texts)) == expected).all()
+    assert expected[2, 0] == slow_duplicated([*some.split(), *some.split()], 5)
 
 
 def test_many_texts_in_a_batch_do_not_see_each_other():

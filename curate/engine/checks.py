@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -16,12 +17,13 @@ import pyarrow.parquet as pq
 
 from curate.dedup.options import NORMALIZED, TEXT, ExactOptions, MinhashOptions
 from curate.engine.alike import Comparing
+from curate.engine.buckets import Buckets
 from curate.engine.keepers import is_fixed
 from curate.engine.near import NearDuplicates
 from curate.engine.near_error import CHANGED
 from curate.engine.plan import CORPUS_STAGES, PlannedStep, PlannedTable
 from curate.engine.session import Session, recipe_text
-from curate.engine.standing import id_ranges
+from curate.engine.standing import id_ranges, range_of
 from curate.lake.delta import plain_schema
 from curate.lake.keyset import KeySet
 from curate.lake.runs import Head
@@ -46,6 +48,10 @@ class Pinned:
     def scan(self) -> pl.LazyFrame:
         """Its rows."""
         return self.state.scan(self.version)
+
+    def files(self) -> list[Path]:
+        """Its files."""
+        return [self.state.folder / name for name in sorted(self.state.files(self.version))]
 
 
 def check_names(recipe: Recipe, table: str) -> dict[str, str]:
@@ -181,12 +187,14 @@ def _nothing_lost(
     stood = session.lake.read(session.name, f"verdicts/{before}", base).filter("kept").select("id")
     found: Counter[str] = Counter(documents=0, missing=0, unknown=0, twice=0)
     made: Counter[str] = Counter(missing=0, unknown=0, twice=0)
-    for ids in id_ranges(rows):
-        kept_before = stood.filter(ids).collect()
-        part = verdicts.filter(ids).select("id", "kept").collect()
-        found.update({"documents": len(kept_before), **_compare(kept_before, part)})
-        if product is not None:
-            made.update(_compare(part.filter("kept"), product.scan().filter(ids).select("id").collect()))
+    ranges = id_ranges(rows)
+    with _ids_by_range(session, product, len(ranges)) as own:
+        for number, ids in enumerate(ranges):
+            kept_before = stood.filter(ids).collect()
+            part = verdicts.filter(ids).select("id", "kept").collect()
+            found.update({"documents": len(kept_before), **_compare(kept_before, part)})
+            if product is not None:
+                made.update(_compare(part.filter("kept"), own.read(number)))
     message = f"{_told(found)} of {plural(found['documents'], 'document')} kept in {before}"
     numbers = dict(found)
     if product is not None:
@@ -194,6 +202,16 @@ def _nothing_lost(
         message += f"; {_told(made)} in the rows of corpus"
     lost = any(count for name, count in numbers.items() if name != "documents")
     return judged("nothing_lost", not lost, numbers, f"{message}.")
+
+
+def _ids_by_range(session: Session, product: Pinned | None, ranges: int) -> Buckets:
+    """The ids of the product, which lie in any order in its files, in a bucket for each range."""
+    own = Buckets(session.work)
+    own.add(pl.DataFrame(schema={"id": pl.String}), 0)
+    for file in product.files() if product is not None else ():
+        rows = pl.read_parquet(file, columns=["id"], glob=False)
+        own.add(rows, range_of(rows.get_column("id"), ranges))
+    return own
 
 
 def _compare(wanted: pl.DataFrame, found: pl.DataFrame) -> dict[str, int]:

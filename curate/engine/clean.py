@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,16 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from curate.engine.buckets import Buckets, found_in_parts, in_buckets, places_in_parts
 from curate.engine.plan import Plan, PlannedTable, make_plan
 from curate.engine.progress import Progress
 from curate.engine.run import run_tables
 from curate.engine.session import Session, read_memory
 from curate.engine.shape import Shape, in_input_order, in_parts
-from curate.engine.shard import read_texts, take_rows
+from curate.engine.shard import read_texts
+from curate.engine.standing import id_ranges
 from curate.engine.write import Output, check_output, read_size, write_rows
+from curate.lake.digest import widen
 from curate.lake.disk import disk_errors
 from curate.lake.parquet import QUICK, write_parquet
 from curate.lake.runs import Head
@@ -226,33 +229,54 @@ def _write_dropped(session: Session, head: Head, written: Sequence[str], out: Pa
     documents = documents.filter(pl.col("source").is_in(list(written)))
     places = documents.select("id", "place", document_key="key")
     content = session.lake.content("documents", head.fingerprints[f"{NAME}/documents"])
-    none = _dropped(session, head, places, pl.col("id").is_null()).drop("document_key")
+    parts, dropped = in_parts(places), _dropped(session, head)
+    none = pl.concat([dropped.head(0), places.head(0).select("place")], how="horizontal").collect()
     schema = pa.schema([*none.to_arrow().schema, pa.field("text", pa.large_string())])
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for ids in in_parts(places):
-            dropped = _dropped(session, head, places, pl.col("id").is_in(ids.implode()))
-            found = content.find(dropped.get_column("document_key"), ["key"], places=True)
-            located = dropped.join(
-                found, left_on="document_key", right_on="key", how="left", maintain_order="left"
-            )
-            for part in located.iter_slices(_BATCH):
-                yield from _with_texts(part, none.columns).cast(schema).to_batches()
+        with (
+            _in_parts_by_id(session, places, parts) as placed,
+            _in_parts_by_id(session, dropped, parts) as told,
+            Buckets(session.work) as both,
+        ):
+            for number in range(len(parts)):
+                rows = told.read(number).join(placed.read(number), on="id")
+                both.add(in_input_order(rows), number)
+            keys = (both.read(number).get_column("document_key") for number in range(len(parts)))
+            with places_in_parts(session.work, content, keys) as found:
+                for number in range(len(parts)):
+                    located = both.read(number).join(
+                        found.read(number),
+                        left_on="document_key",
+                        right_on="key",
+                        how="left",
+                        maintain_order="left",
+                    )
+                    for part in located.iter_slices(_BATCH):
+                        yield from _with_texts(part, none.columns).cast(schema).to_batches()
 
     write_parquet(batches(), schema, out, level=QUICK)
 
 
-def _dropped(session: Session, head: Head, places: pl.LazyFrame, among: pl.Expr) -> pl.DataFrame:
-    """What was dropped among some ids, by which table, in input order."""
+def _dropped(session: Session, head: Head) -> pl.LazyFrame:
+    """What was dropped, by which table."""
     told = ["id", "table", "step", "reason", "failed", "message", "duplicate_of", "similarity"]
-    parts = [
+    return pl.concat(
         session.lake.read(NAME, f"verdicts/{table.name}", head)
-        .filter(~pl.col("kept") & among)
+        .filter(~pl.col("kept"))
         .with_columns(table=pl.lit(table.name))
         .select(told)
         for table in session.plan.tables
-    ]
-    return in_input_order(pl.concat(parts).join(places.filter(among), on="id").collect())
+    )
+
+
+def _in_parts_by_id(
+    session: Session, rows: pl.LazyFrame, parts: Sequence[pl.Series]
+) -> AbstractContextManager[Buckets]:
+    """Rows with an `id` in a bucket for each part (ids as numbers)."""
+    ranges = id_ranges(sum(map(len, parts)))
+    batches = (rows.filter(ids).collect() for ids in ranges)
+    return in_buckets(session.work, rows.head(0).collect(), batches, map(widen, parts), on="id")
 
 
 def _with_texts(rows: pl.DataFrame, columns: list[str]) -> pa.Table:
@@ -273,34 +297,41 @@ def _write_measurements(session: Session, head: Head, out: Path) -> None:
         schema = pa.unify_schemas([schema, pa.schema(table.measured)])
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for ids in in_parts(documents):
-            among = pl.col("id").is_in(ids.implode())
-            located = [_located(session, head, table, among) for table in tables]
-            ordered = ids.to_frame().join(documents.filter(among).collect(), on="id", maintain_order="left")
-            for part in ordered.iter_slices(_BATCH):
-                columns = part.to_arrow().columns
-                for table, places in zip(tables, located, strict=True):
-                    columns += _measurements(part, places, table.measured)
-                yield from pa.table(columns, names=schema.names).cast(schema).to_batches()
+        parts = in_parts(documents)
+        with ExitStack() as stack:
+            placed = stack.enter_context(_in_parts_by_id(session, documents, parts))
+            found = [_found(stack, session, head, table, parts) for table in tables]
+            for number, ids in enumerate(parts):
+                order = widen(ids).to_frame("id")
+                rows = order.join(placed.read(number), on="id", maintain_order="left")
+                columns = rows.to_arrow().columns
+                for table, (keys, measured) in zip(tables, found, strict=True):
+                    known = keys.read(number).join(measured.read(number), on="key")
+                    columns += _measurements(order, known, table.measured)
+                whole = pa.table(columns, names=schema.names).cast(schema).combine_chunks()
+                yield from whole.to_batches(max_chunksize=_BATCH)
 
     write_parquet(batches(), schema, out)
 
 
-def _located(session: Session, head: Head, table: PlannedTable, among: pl.Expr) -> pl.DataFrame:
-    """Where the measurements of some documents lie: id, file, row."""
+def _found(
+    stack: ExitStack, session: Session, head: Head, table: PlannedTable, parts: Sequence[pl.Series]
+) -> tuple[Buckets, Buckets]:
+    """The keys (id, key) and the measurements (key, steps) of the documents of some parts."""
+    verdicts = session.lake.read(NAME, f"verdicts/{table.name}", head).select("id", "key")
+    keys = stack.enter_context(_in_parts_by_id(session, verdicts, parts))
     content = session.lake.content(table.name, table.fingerprint, table.schema)
-    keys = session.lake.read(NAME, f"verdicts/{table.name}", head).filter(among).select("id", "key").collect()
-    return keys.join(content.find(keys.get_column("key"), ["key"], places=True), on="key").drop("key")
+    columns = ["key", *(step for step, _ in table.measured)]
+    asked = (keys.read(number).get_column("key") for number in range(len(parts)))
+    return keys, stack.enter_context(found_in_parts(session.work, content, columns, asked))
 
 
 def _measurements(
-    documents: pl.DataFrame, places: pl.DataFrame, steps: list[tuple[str, pa.StructType]]
-) -> list[pa.ChunkedArray | pa.Array]:
-    """A struct per step for documents (id) whose measurements lie at `places` (id, file, row)."""
-    at = documents.select("id").join(places, on="id", how="left", maintain_order="left")
-    there = pl.col("file").is_not_null()
-    if not len(found := at.filter(there)):
-        return [pa.nulls(len(at), kind) for _, kind in steps]
-    rows = take_rows(found, [step for step, _ in steps])
-    index = at.select(pl.when(there).then(there.cum_sum().cast(pl.Int64) - 1)).to_series().to_arrow()
+    documents: pl.DataFrame, known: pl.DataFrame, steps: list[tuple[str, pa.StructType]]
+) -> list[pa.ChunkedArray]:
+    """A struct per step for documents (id); NULL for those that are not among the `known` (id, steps)."""
+    at = documents.join(
+        known.with_row_index("_at").select("id", "_at"), on="id", how="left", maintain_order="left"
+    )
+    rows, index = known.to_arrow(compat_level=pl.CompatLevel.oldest()), at.get_column("_at").to_arrow()
     return [rows.column(step).take(index) for step, _ in steps]

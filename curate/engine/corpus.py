@@ -7,7 +7,7 @@ or changed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,15 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.engine.buckets import Buckets, found_in_parts
 from curate.engine.checks import Pinned, anonymize_steps
-from curate.engine.measure import MeasuredTable, measure_table, publish_measured
+from curate.engine.located import located_parts
+from curate.engine.measure import MeasuredTable, measured_table, publish_measured
 from curate.engine.personal_data import personal_data_check
 from curate.engine.plan import Plan, PlannedTable
 from curate.engine.session import Session
 from curate.engine.shard import read_rows, read_texts, write_plan
-from curate.engine.standing import locate
+from curate.engine.standing import range_of
 from curate.engine.stands_for import sizes, with_sizes
 from curate.lake.content import new_file
 from curate.lake.digest import ContentDigest, digest_json, digest_rows
@@ -40,7 +42,11 @@ _ARROW = {pl.String: pa.string(), pl.Int64: pa.int64(), pl.Float64: pa.float64()
 
 def make_corpus(session: Session) -> Head:
     """Run the last steps, write the product, publish both."""
-    made = measure_table(session, "corpus")
+    with measured_table(session, "corpus", again=True) as made:
+        return _publish_product(session, made)
+
+
+def _publish_product(session: Session, made: MeasuredTable) -> Head:
     state = session.lake.state(session.name, "corpus", corpus_schema(session))
     pin = made.base.pins.get(session.key("corpus"))
     product = _Product(session, made, state, pin)
@@ -173,39 +179,43 @@ class _Product:
 
     def update(self) -> int:
         """Write the files that are new or lose a row; returns the version."""
-        counts, report = {"rows_written": 0, "rows_kept": 0}, self._made.report
-        sized, tasks = sizes(self._session, self._made.base), []
-        for number, kept in enumerate(self._made.kept(self._session)):
-            product = _rows_of_product(self._session, self._made.table, kept, sized)
-            self.digest.add(product.select("id", "key"))
-            self.redacted.update(_redaction_counts(product))
-            arrivals = product.join(self._same(product), on="id", how="anti", maintain_order="left")
-            counts["rows_written"] += len(arrivals)
-            counts["rows_kept"] += len(product) - len(arrivals)
-            tasks += self._tasks(arrivals, number)
+        report, own = self._made.report, {"corpus": self._made.content}
+        report.counts.update({"rows_written": 0, "rows_kept": 0})
+        located = located_parts(self._session, self._made.base, self._arrivals(), own)
+        tasks = self._tasks(located)
         rewritten, files = self._split_files()
         files |= {name for group in rewritten if (name := self._rewrite(group))}
         written = self._session.workers.map("curate.engine.corpus:write_product", tasks)
         files |= {Path(result["file"]).name for result in written}
         before = self._state.files(self._pin)
         report.bytes_written += sum((self._state.folder / name).stat().st_size for name in files - before)
-        report.counts.update(counts)
         return self._state.replace(files, self._pin)
 
-    def _same(self, product: pl.DataFrame) -> pl.DataFrame:
+    def _arrivals(self) -> Iterator[pl.DataFrame]:
+        """The rows that do not stand just so, part by part; counts them and the others."""
+        sized, counts = sizes(self._session, self._made.base), self._made.report.counts
+        with Buckets(self._session.work) as stood:
+            self._put_stood(stood)
+            for number, kept in enumerate(self._made.kept()):
+                product = _rows_of_product(self._session, self._made.table, kept, sized)
+                self.digest.add(product.select("id", "key"))
+                self.redacted.update(_redaction_counts(product))
+                same = self._same(product, stood.read(number))
+                arrivals = product.join(same, on="id", how="anti", maintain_order="left")
+                counts["rows_written"] += len(arrivals)
+                counts["rows_kept"] += len(product) - len(arrivals)
+                yield arrivals
+
+    def _put_stood(self, stood: Buckets) -> None:
+        """Put what stands (id, key, file) into buckets by ranges of ids."""
+        stood.add(pl.DataFrame(schema={"id": pl.String, "key": pl.String, "file": pl.String}), 0)
+        for file in self._stood:
+            rows = pl.read_parquet(file, columns=["id", "key"], glob=False).with_columns(file=pl.lit(file))
+            stood.add(rows, range_of(rows.get_column("id"), len(self._made.ranges)))
+
+    def _same(self, product: pl.DataFrame, stood: pl.DataFrame) -> pl.DataFrame:
         """Ids of rows that stand just so; counts and remembers them."""
-        if not self._stood:
-            return product.select("id").clear()
-        stood = pl.scan_parquet(
-            list(self._stood),
-            glob=False,
-            include_file_paths="file",
-            extra_columns="ignore",
-            schema={"id": pl.String, "key": pl.String},
-        )
-        ids = product.get_column("id").implode()
-        same = stood.filter(pl.col("id").is_in(ids)).collect()
-        same = same.join(product.select("id", "key"), on=["id", "key"], how="semi")
+        same = stood.join(product.select("id", "key"), on=["id", "key"], how="semi")
         for file, count in same.group_by("file").len().iter_rows():
             self._stood[file] += count
         self._stay.add(same.get_column("id"))
@@ -239,21 +249,29 @@ class _Product:
         file.unlink()
         return ""
 
-    def _tasks(self, arrivals: pl.DataFrame, number: int) -> list[dict[str, Any]]:
-        """Shards of rows to be written, of which one plan file tells where their texts lie."""
-        if arrivals.is_empty():
-            return []
+    def _tasks(self, located: Iterable[pl.DataFrame]) -> list[dict[str, Any]]:
+        """Shards of rows to be written, of which plan files tell where their texts lie."""
+        session, tasks = self._session, []
+        with Buckets(session.work) as arrivals:
+            parts = 0
+            for rows in located:
+                arrivals.add(rows, parts)
+                parts += 1
+            first = session.plan.tables[0]
+            documents = session.lake.content("documents", session.fingerprint(first, self._made.base))
+            keys = (arrivals.read(number).get_column("document_key") for number in range(parts))
+            with found_in_parts(session.work, documents, ["key", "extra"], keys) as found:
+                for number in range(parts):
+                    extra = found.read(number).rename({"key": "document_key"})
+                    rows = arrivals.read(number).join(extra, on="document_key", maintain_order="left")
+                    tasks += self._tasks_of(rows, number)
+        return tasks
+
+    def _tasks_of(self, rows: pl.DataFrame, number: int) -> list[dict[str, Any]]:
         session, state = self._session, self._state
-        documents = session.lake.content(
-            "documents", session.fingerprint(session.plan.tables[0], self._made.base)
-        )
-        extra = documents.find(arrivals.get_column("document_key"), ["key", "extra"])
-        located = _locate_with_corpus(session, self._made, arrivals).join(
-            extra.rename({"key": "document_key"}), on="document_key", maintain_order="left"
-        )
         columns = [name for name in state.schema.names if name != "text"]
         plan = session.work / f"product-{session.run}-{number}.parquet"
-        write_plan(located.select(*columns, "file", "row"), plan)
+        write_plan(rows.select(*columns, "file", "row"), plan)
         state.folder.mkdir(parents=True, exist_ok=True)
         schema = session.work / "corpus-schema.arrow"
         schema.write_bytes(state.schema.serialize().to_pybytes())
@@ -265,17 +283,8 @@ class _Product:
         }
         return [
             {**common, "start": start, "stop": stop, "out": str(new_file(state.folder))}
-            for start, stop in _cut(located)
+            for start, stop in _cut(rows)
         ]
-
-
-def _locate_with_corpus(session: Session, made: MeasuredTable, rows: pl.DataFrame) -> pl.DataFrame:
-    """Like `locate`; texts that the corpus steps rewrote lie in the content made just now."""
-    own = rows.filter(pl.col("home") == "corpus")
-    places = made.content.find(own.get_column("home_key"), ["key"], places=True)
-    own = own.join(places.rename({"key": "home_key"}), on="home_key")
-    others = locate(session, made.base, rows.filter(pl.col("home") != "corpus"))
-    return pl.concat([own, others.select(own.columns)]).sort("file", "row")
 
 
 def _cut(located: pl.DataFrame) -> list[tuple[int, int]]:

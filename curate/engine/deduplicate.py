@@ -38,7 +38,7 @@ from curate.engine.near_error import near_error
 from curate.engine.plan import PlannedStep, PlannedTable
 from curate.engine.session import Session
 from curate.engine.stage import Options
-from curate.engine.standing import id_ranges, reaching, standing
+from curate.engine.standing import standing_parts
 from curate.lake.digest import ContentDigest
 from curate.lake.runs import Head
 from curate.lake.state import PART_ROWS
@@ -97,8 +97,7 @@ def _reaching(session: Session, base: Head, table: PlannedTable) -> tuple[pl.Dat
         named |= languages | {"declared_language"}  # which ones the embedder does not know is told
     steps = [name for name in told if name in named | languages]
     rows, groups = [], []
-    for ids in id_ranges(reaching(session, base, table.name)):
-        part = standing(session, base, table.name, steps=steps, among=ids).sort("id")
+    for part in standing_parts(session, base, table.name, steps):
         rows.append(part.select([name for name in part.columns if name in named]))
         groups.append(grouped_by(session.plan, part).cast(pl.Categorical))
     return pl.concat(rows), pl.concat(groups)

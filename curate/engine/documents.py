@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from curate.engine.attribution import Attribution
+from curate.engine.buckets import found_in_parts
 from curate.engine.changes import Changes
 from curate.engine.checks import Pinned, records_check, schema_check, table_checks
 from curate.engine.fetch import Fetches, fetch_sources, note_loaded, standing_pages
@@ -122,13 +123,19 @@ class _Judging:
     def parts(self, rows: pl.DataFrame, pages: pl.DataFrame, faults: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """Verdicts on all rows of `_with_ids`, in order of their ids; `faults` are those of what could not be read."""
         upper = rows.select((pl.col("id") // 2**96).cast(pl.UInt32)).to_series()
-        borders = itertools.pairwise(id_borders(len(rows)))
-        for (first, end), ids in zip(borders, id_ranges(len(rows)), strict=True):
-            among = upper.is_between(first, end - 1) & (rows.get_column("key") != 0)
-            part = _with_place(rows.filter(among), pages).with_columns(
-                pl.col("id").map_batches(widen, pl.String)
-            )
-            yield self._verdicts(_with_content(self._session, part, self._content), faults.filter(ids), ids)
+        borders = list(itertools.pairwise(id_borders(len(rows))))
+
+        def part(first: int, end: int) -> pl.DataFrame:
+            return rows.filter(upper.is_between(first, end - 1) & (rows.get_column("key") != 0))
+
+        columns = ["key", "url", *_COLUMNS, *_extra(self._session)]
+        keys = (widen(part(*between).get_column("key")) for between in borders)
+        with found_in_parts(self._session.work, self._content, columns, keys) as found:
+            for number, ids in enumerate(id_ranges(len(rows))):
+                placed = _with_place(part(*borders[number]), pages)
+                placed = placed.with_columns(pl.col("id").map_batches(widen, pl.String))
+                known = _with_content(self._session, placed, found.read(number))
+                yield self._verdicts(known, faults.filter(ids), ids)
 
     def _verdicts(self, rows: pl.DataFrame, faults: pl.DataFrame, ids: pl.Expr) -> pl.DataFrame:
         judged = _judged(self._session, self._judge, rows).select(faults.columns)
@@ -268,13 +275,9 @@ def _with_place(rows: pl.DataFrame, pages: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _with_content(session: Session, rows: pl.DataFrame, documents: Content) -> pl.DataFrame:
-    """Rows with the columns of the document, and where it lies."""
-    columns = ["key", pl.col("url").alias("own_url"), *_COLUMNS, *_extra(session)]
-    content = documents.find(rows.get_column("key"), ["key", "url", *_COLUMNS, *_extra(session)]).select(
-        columns
-    )
-    rows = rows.join(content, on="key", how="left", maintain_order="left")
+def _with_content(session: Session, rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """Rows with the columns of the document, which are among those `found`."""
+    rows = rows.join(found.rename({"url": "own_url"}), on="key", how="left", maintain_order="left")
     site = pl.col("kind") == "site"
     rows = rows.with_columns(url=pl.when(site).then("path").otherwise(pl.col("own_url").fill_null("")))
     return _with_source_columns(session, rows.drop("own_url", "path", "kind"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,29 +13,27 @@ from typing import Any
 import polars as pl
 
 from curate.engine.attribution import Attribution
+from curate.engine.buckets import Buckets, found_in_parts
 from curate.engine.changes import Changes
 from curate.engine.checks import Pinned, table_checks
 from curate.engine.histogram import Histograms
 from curate.engine.judge import Judge
+from curate.engine.located import located_parts
 from curate.engine.passages import with_passages
 from curate.engine.plan import PASSAGES, PlannedTable
 from curate.engine.session import Session
 from curate.engine.shard import plan_shards, step_tasks, write_plan
-from curate.engine.standing import document_parts, id_ranges, locate, reaching, standing
+from curate.engine.standing import id_ranges, reaching, standing, standing_parts
 from curate.lake.content import Appender, Content, new_file
 from curate.lake.digest import ContentDigest, digest_rows
 from curate.lake.keyset import KeySet
 from curate.lake.runs import Head
-from curate.lake.state import PART_ROWS
 from schemas.errors import StageError
 from schemas.report import Failure, TableReport
 from schemas.tables import TABLES
 
 ERRORS = {"key": pl.String, "step": pl.String, "message": pl.String}
 _FAILURES_SHOWN = 20
-Rows = Callable[
-    [pl.Expr], pl.DataFrame
-]  # the documents that reach a table and meet a condition: see `standing`
 
 
 @dataclass
@@ -43,52 +42,58 @@ class MeasuredTable:
 
     base: Head
     table: PlannedTable
-    rows: Rows
+    rows: Buckets  # what reaches it, with key and one struct per step, by number of its range of ids
+    ranges: list[pl.Expr]
     verdicts: Pinned
     digest: str  # of the verdicts
     content: Content
     report: TableReport
     begun: float
 
-    def kept(self, session: Session) -> Iterator[pl.DataFrame]:
-        """The rows that are kept, with key and one struct per step; those whose texts lie together come together."""
-        for part in document_parts(session, self.base):
-            rows = self.rows(part)
-            ids = rows.get_column("id").implode()
-            kept = (
-                self.verdicts.scan().filter(pl.col("kept") & pl.col("id").is_in(ids)).select("id").collect()
-            )
-            yield _measured(
-                rows.join(kept, on="id", how="semi", maintain_order="left"), self.table, self.content
-            )
+    def kept(self) -> Iterator[pl.DataFrame]:
+        """The rows that are kept, in parts in order of their ids."""
+        for number, ids in enumerate(self.ranges):
+            kept = self.verdicts.scan().filter(ids & pl.col("kept")).select("id").collect()
+            yield self.rows.read(number).join(kept, on="id", how="semi", maintain_order="left")
 
 
 def make_measured(session: Session, name: str) -> Head:
     """Measure, judge and publish one table of steps that look at one document at a time."""
-    return publish_measured(session, measure_table(session, name), {}, {})
+    with measured_table(session, name) as made:
+        return publish_measured(session, made, {}, {})
 
 
-def measure_table(session: Session, name: str) -> MeasuredTable:
-    """Measure what was never measured, and judge everything that reaches the table, a part after the other."""
+@contextmanager
+def measured_table(session: Session, name: str, *, again: bool = False) -> Iterator[MeasuredTable]:
+    """Measure what was never measured, and judge everything that reaches the table, a part after the other.
+
+    The rows are there `again` for who asks.
+    """
     begun, base = time.perf_counter(), session.lake.head()
     table, report = session.plan.table(name), TableReport(table=name)
-    count = reaching(session, base, name)
-    rows = _rows_of(session, base, table, count)
+    ranges = id_ranges(reaching(session, base, name))
     content = session.lake.content(name, table.fingerprint, table.schema)
-    errors = measure_missing(session, base, table, rows, count, content, report)
     # Of a table called deduplicated, too, whose steps that compare documents are switched off.
     state = session.lake.state(session.name, f"verdicts/{name}", TABLES["verdicts"].schema)
     pin = base.pins.get(session.key(f"verdicts/{name}"))
-    judging = _Judging(session, table, errors, report, Changes(report, state, pin))
-    parts = (
-        judging.verdicts(_measured(rows(ids).sort("id"), table, content), ids) for ids in id_ranges(count)
-    )
-    version, written = state.replace_parts(parts, pin)
-    report.bytes_written += written
-    judging.finish()
-    return MeasuredTable(
-        base, table, rows, Pinned(state, version), judging.digest.value, content, report, begun
-    )
+    with Buckets(session.work) as reached, Buckets(session.work) as measured:
+        for number, rows in enumerate(_reached(session, base, table, ranges)):
+            reached.add(rows, number)
+        reached.settle()
+        errors = measure_missing(session, base, table, reached, len(ranges), content, report)
+        judging = _Judging(session, table, errors, report, Changes(report, state, pin))
+
+        def verdicts() -> Iterator[pl.DataFrame]:
+            for number, rows in enumerate(_measured(session, table, content, reached, len(ranges))):
+                if again:
+                    measured.add(rows, number)
+                yield judging.verdicts(rows, ranges[number])
+
+        version, written = state.replace_parts(verdicts(), pin)
+        report.bytes_written += written
+        judging.finish()
+        made = Pinned(state, version)
+        yield MeasuredTable(base, table, measured, ranges, made, judging.digest.value, content, report, begun)
 
 
 def publish_measured(
@@ -149,22 +154,30 @@ class _Judging:
         self._attribution.tell(self._report)
 
 
-def _rows_of(session: Session, base: Head, table: PlannedTable, count: int) -> Rows:
-    """How the documents that reach a table and meet a condition are found, with their keys.
-
-    Few are found once and held, and so are those whose passages are compared with all others'.
-    """
+def _reached(
+    session: Session, base: Head, table: PlannedTable, ranges: list[pl.Expr]
+) -> Iterator[pl.DataFrame]:
+    """The documents that reach a table, with their keys, in parts by id; passages are compared with all others'."""
     steps = session.plan.steps_asked_by(table)
-    if PASSAGES in table.reads or count <= PART_ROWS:
-        whole = with_passages(session, base, table, standing(session, base, table.name, steps=steps))
-        return with_keys(whole, table).filter
-    return lambda among: with_keys(standing(session, base, table.name, steps=steps, among=among), table)
+    if PASSAGES not in table.reads:
+        for part in standing_parts(session, base, table.name, steps):
+            yield with_keys(part, table)
+        return
+    whole = with_passages(session, base, table, standing(session, base, table.name, steps=steps))
+    for ids in ranges:
+        yield with_keys(whole.filter(ids).sort("id"), table)
 
 
-def _measured(rows: pl.DataFrame, table: PlannedTable, content: Content) -> pl.DataFrame:
-    """Rows with their measurements."""
-    found = content.find(rows.get_column("key"), ["key", "digest_out", *(step for step, _ in table.measured)])
-    return rows.join(found, on="key", how="left", maintain_order="left")
+def _measured(
+    session: Session, table: PlannedTable, content: Content, reached: Buckets, parts: int
+) -> Iterator[pl.DataFrame]:
+    """Rows with their measurements, part by part."""
+    columns = ["key", "digest_out", *(step for step, _ in table.measured)]
+    keys = (reached.read(number).get_column("key") for number in range(parts))
+    with found_in_parts(session.work, content, columns, keys) as found:
+        for number in range(parts):
+            rows = reached.read(number)
+            yield rows.join(found.read(number), on="key", how="left", maintain_order="left")
 
 
 def with_keys(rows: pl.DataFrame, table: PlannedTable) -> pl.DataFrame:
@@ -188,16 +201,20 @@ def measure_missing(
     session: Session,
     head: Head,
     table: PlannedTable,
-    rows: Rows,
-    count: int,
+    reached: Buckets,
+    parts: int,
     content: Content,
     report: TableReport,
 ) -> pl.DataFrame:
     """Run the steps over texts whose key is not in the content; returns errors (key, step, message)."""
     appender = content.append()
-    session.progress.start(table.name, count)
-    tasks = list(_tasks_of_missing(session, head, table, rows, appender, report))
-    session.progress.advance(table.name, count - report.measured)
+    session.progress.start(table.name, reached.count)
+    missing = _missing(table, (reached.read(number) for number in range(parts)), appender, report)
+    tasks = []
+    for number, rows in enumerate(located_parts(session, head, missing)):
+        plan = session.work / f"{table.name}-{session.run}-{number}.parquet"
+        tasks += shard_tasks(table, rows, content, plan)
+    session.progress.advance(table.name, reached.count - report.measured)
     errors: list[list[str]] = []
     done = 0
     for result in session.workers.map("curate.engine.shard:measure_shard", tasks):
@@ -214,35 +231,29 @@ def measure_missing(
     return pl.DataFrame(errors, schema=ERRORS, orient="row")
 
 
-def _tasks_of_missing(
-    session: Session, head: Head, table: PlannedTable, rows: Rows, appender: Appender, report: TableReport
-) -> Iterator[dict[str, Any]]:
-    """The shards of all texts that are not measured yet; counts them in the report."""
-    flat = [name for name in table.reads if len(_path(name)) == 1]
-    nested = [_path(name)[0] for name in table.reads if len(_path(name)) > 1]
-    needed = dict.fromkeys(["key", "home", "home_key", "chars", *flat, *nested])
+def _missing(
+    table: PlannedTable, parts: Iterable[pl.DataFrame], appender: Appender, report: TableReport
+) -> Iterator[pl.DataFrame]:
+    """What the steps need of texts that are not measured yet, each once; counts them in the report."""
+    read = [_path(name)[0] for name in table.reads]
+    needed = dict.fromkeys(["key", "document_key", "home", "home_key", "chars", *read])
     planned = KeySet()
-    for number, part in enumerate(document_parts(session, head)):
-        reached = rows(part).select(*needed)
+    for part in parts:
+        reached = part.select(*needed)
         unknown = reached.filter(~appender.has(reached.get_column("key")))
         missing = unknown.unique("key", keep="first", maintain_order=True)
         missing = missing.filter(~pl.Series(planned.has(missing.get_column("key")), dtype=pl.Boolean))
         planned.add(missing.get_column("key"))
         report.measured += len(missing)
-        report.reused += len(reached) - len(
-            unknown
-        )  # a text that stands twice and is new was not there before
-        plan = session.work / f"{table.name}-{session.run}-{number}.parquet"
-        yield from shard_tasks(session, head, table, missing, appender.content, plan)
+        # A text that stands twice and is new was not there before.
+        report.reused += len(reached) - len(unknown)
+        yield missing
 
 
 def shard_tasks(
-    session: Session, head: Head, table: PlannedTable, missing: pl.DataFrame, content: Content, plan: Path
+    table: PlannedTable, located: pl.DataFrame, content: Content, plan: Path
 ) -> list[dict[str, Any]]:
-    """The shards of a table as tasks; their rows (key, home, home_key, chars, what is read) lie in one plan file."""
-    if missing.is_empty():
-        return []
-    located = locate(session, head, missing)
+    """The shards of a table as tasks; their rows (key, file, row, chars, what is read) lie in one plan file."""
     reads = {name: _path(name) for name in table.reads}
     nested = [
         pl.col(path[0]).struct.field(path[1]).alias(name) for name, path in reads.items() if len(path) > 1

@@ -19,14 +19,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.engine.buckets import Buckets
 from curate.engine.checks import anonymize_steps
 from curate.engine.fetch import Fetches, standing_pages
 from curate.engine.inputs import Inputs
 from curate.engine.redact import Redact, redact_batch, redact_dicts
 from curate.engine.session import Session
 from curate.engine.shard import take_rows
-from curate.engine.standing import id_ranges
+from curate.engine.standing import id_ranges, range_of
 from curate.engine.typed import Types
+from curate.lake.digest import narrow
 from curate.lake.runs import Head
 from curate.lake.state import PART_ROWS
 from curate.sources.readers import kind_of
@@ -48,17 +50,19 @@ def in_input_order(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def in_parts(rows: pl.LazyFrame) -> Iterator[pl.Series]:
-    """Ids of rows with a `place` in that order, some at a time; no more is held of them than is sorted by."""
+def in_parts(rows: pl.LazyFrame) -> list[pl.Series]:
+    """Ids (as numbers) of rows with a `place` in that order, some in each; no more is held of them than is sorted by."""
     number = pl.col("place").str.extract(_NUMBER).cast(pl.Int64)
     path = pl.col("place").str.replace(_NUMBER, "").cast(pl.Categorical)
     parts = [
-        rows.filter(ids).select("id", path=path, number=number).collect()
+        rows.filter(ids)
+        .select("id", path=path, number=number)
+        .collect()
+        .with_columns(pl.col("id").map_batches(narrow, pl.UInt128))
         for ids in id_ranges(rows.select(pl.len()).collect().item())
     ]
     ids = pl.concat(parts).sort("path", "number").get_column("id")
-    for start in range(0, len(ids), PART_ROWS):
-        yield ids.slice(start, PART_ROWS)
+    return [ids.slice(start, PART_ROWS) for start in range(0, len(ids), PART_ROWS)]
 
 
 class Shape:
@@ -83,29 +87,29 @@ class Shape:
         if not files:
             return pl.DataFrame()
         folder = session.lake.root / session.name / "corpus"
-        paths = [str(folder / file) for file in files]
-        corpus = pl.concat(
-            pl.scan_parquet(path, glob=False, include_file_paths="file", row_index_name="row").select(
-                "id", "file", "row", *self._add
-            )
-            for path in paths
-        )
         # The place that the corpus has may be redacted.
         places = session.lake.read(session.name, "verdicts/documents", head).select("id", "place")
         number = pl.col("place").str.extract(_NUMBER).cast(pl.Int64)
-        parts = [
-            corpus.filter(ids)
-            .join(places.filter(ids), on="id")
-            .select(
-                pl.col("row").cast(pl.Int64),
-                pl.col("file").cast(pl.Categorical),
-                *self._add,
-                path=pl.col("place").str.replace(_NUMBER, "").cast(pl.Categorical),
-                ordinal=number - 1,
-            )
-            .collect()
-            for ids in id_ranges(places.select(pl.len()).collect().item())
-        ]
+        ranges = id_ranges(places.select(pl.len()).collect().item())
+        with Buckets(session.work) as corpus:
+            for file in files:
+                rows = pl.read_parquet(
+                    folder / file, columns=["id", *self._add], glob=False, row_index_name="row"
+                )
+                rows = rows.with_columns(file=pl.lit(str(folder / file)))
+                corpus.add(rows, range_of(rows.get_column("id"), len(ranges)))
+            parts = [
+                corpus.read(part)
+                .join(places.filter(ids).collect(), on="id")
+                .select(
+                    pl.col("row").cast(pl.Int64),
+                    pl.col("file").cast(pl.Categorical),
+                    *self._add,
+                    path=pl.col("place").str.replace(_NUMBER, "").cast(pl.Categorical),
+                    ordinal=number - 1,
+                )
+                for part, ids in enumerate(ranges)
+            ]
         found = pl.concat(parts).sort("path", "ordinal")
         known = found.get_column("path").unique().cast(pl.String)
         with_columns = [path for path in known if kind_of(Path(path)) in KINDS]
@@ -133,7 +137,7 @@ class Shape:
     def _of_file(self, piece: Slice, group: pl.DataFrame, texts: _Texts) -> Iterator[Rows]:
         schema, column = form_of(piece, self._columns)
         wanted = group.get_column("ordinal").to_numpy()
-        for ordinals, rows in rows_at(piece, wanted):
+        for ordinals, rows in rows_at(piece, wanted, column):
             first = int(np.searchsorted(wanted, ordinals[0]))
             places = np.searchsorted(wanted[first:], ordinals) + first
             if schema is None:
@@ -156,7 +160,7 @@ class Shape:
                     types.see_schema(schema)
                     types.see_schema(self._rows.select(self._add).to_arrow().schema)
                     continue
-                for _, rows in rows_at(piece, group.get_column("ordinal").to_numpy()):
+                for _, rows in rows_at(piece, group.get_column("ordinal").to_numpy(), column):
                     assert isinstance(rows, list)
                     for row in rows:
                         _put(row, column, "")

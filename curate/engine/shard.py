@@ -25,6 +25,7 @@ from schemas.errors import StageError, UsageError
 from schemas.tables import content_schema
 
 MAX_ROWS, MAX_CHARS = 5_000, 16_000_000  # of a shard
+_OFFSET = 8  # bytes of an offset of large strings
 _BATCH_BYTES = 4_000_000  # of texts that the steps see at once: their kernels hold many times that
 
 
@@ -226,6 +227,9 @@ def _plain(array: pa.Array | pa.ChunkedArray) -> pa.Array:
         array = array.combine_chunks() if array.num_chunks != 1 else array.chunk(0)
     if pa.types.is_string(array.type) or pa.types.is_string_view(array.type):
         array = array.cast(pa.large_string())
+    # No part of another: it need not be copied. (`nbytes` leaves out the last offset.)
+    if array.offset == 0 and array.get_total_buffer_size() - array.nbytes <= _OFFSET:
+        return array
     return pa.concat_arrays([array]) if array.offset == 0 else array.take(pa.array(np.arange(len(array))))
 
 

@@ -30,6 +30,7 @@ from schemas.errors import RecipeError, did_you_mean
 
 T = TypeVar("T")
 
+_LARGE = 32_000_000  # bytes of a batch, which is one long text then
 BESIDE_RECIPE = "path, relative to the recipe"  # Annotated[str, BESIDE_RECIPE]: an option that names a file
 
 
@@ -56,10 +57,16 @@ class Batch:
         return len(self.text)
 
     def remember(self, name: str, find: Callable[[], T]) -> T:
-        """What a kernel found in these texts (words, lines), found once and shared by later steps."""
-        if name not in self._found:
-            self._found[name] = find()
-        found: T = self._found[name]
+        """What a kernel found in these texts (words, lines), found once and shared by later steps.
+
+        In a large text it is found again: it may be five times the text, and each step needs some of its own.
+        """
+        if name in self._found:
+            known: T = self._found[name]
+            return known
+        found = find()
+        if self.text.nbytes <= _LARGE:
+            self._found[name] = found
         return found
 
 

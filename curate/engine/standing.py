@@ -5,13 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
+from curate.engine.buckets import found_in_parts
 from curate.engine.plan import Plan, PlannedTable
 from curate.engine.session import Session
+from curate.lake.content import Content
 from curate.lake.runs import Head
 from curate.lake.state import PART_ROWS
 
@@ -25,36 +29,88 @@ def standing(
     table: str,
     judged: Mapping[str, pl.DataFrame] | None = None,
     steps: Collection[str] | None = None,
-    among: pl.Expr | None = None,
 ) -> pl.DataFrame:
     """Documents that reach `table`, as the tables before it are pinned in `head`.
 
     `judged` holds verdicts of tables that stand in for the pinned ones (a preview's); `steps` names the earlier
-    steps whose measurements are wanted (all if it is None); `among` is a condition on id and document_key that a part
-    of the documents meet, and what is held is that part.
+    steps whose measurements are wanted (all if it is None).
 
     Columns: those of the document and the user's own; one struct per earlier step; document_key; and of
     the current text its digest (text_digest) and where it lies (home: table, home_key: row).
     """
+    before = [_Earlier.of(session, head, table, steps) for table in session.plan.before(table)]
     read = Verdicts(session, head, judged or {})
-    frame = standing_documents(session, head, read("documents"), among)
-    for earlier in session.plan.before(table)[1:]:
-        verdicts = read(earlier.name)
-        if among is not None:  # the ids of the part are known by now
-            frame = frame.collect().lazy()
-            verdicts = _of(verdicts, frame)
-        if earlier.kind == "deduplicated":
-            frame = frame.join(verdicts.select("id"), on="id", how="semi")
+    found = {
+        earlier.name: earlier.content.scan().select(earlier.columns) for earlier in before if earlier.columns
+    }
+    return _standing(session, before, read, found).collect()
+
+
+def standing_parts(
+    session: Session, head: Head, table: str, steps: Collection[str] | None = None
+) -> Iterator[pl.DataFrame]:
+    """`standing` in parts, one for each of `id_ranges`, in order of ids; what is held is one part."""
+    ranges = id_ranges(reaching(session, head, table))
+    before = [_Earlier.of(session, head, table, steps) for table in session.plan.before(table)]
+    verdicts = Verdicts(session, head, {})
+
+    def reading(ids: pl.Expr) -> Callable[[str], pl.LazyFrame]:
+        reach = verdicts(before[-1].name).filter(ids).select("id").collect().to_series()
+        # By id, which the reader of Parquet is told: of the many others nothing else is read.
+        among = ids & pl.col("id").is_in(reach.implode())
+        return lambda name: verdicts(name).filter(among)
+
+    def keys_of(name: str) -> Iterator[pl.Series]:
+        return (reading(ids)(name).select("key").collect().to_series() for ids in ranges)
+
+    with ExitStack() as stack:
+        buckets = {
+            earlier.name: stack.enter_context(
+                found_in_parts(session.work, earlier.content, earlier.columns, keys_of(earlier.name))
+            )
+            for earlier in before
+            if earlier.columns
+        }
+        for number, ids in enumerate(ranges):
+            found = {name: rows.read(number).lazy() for name, rows in buckets.items()}
+            yield _standing(session, before, reading(ids), found).collect().sort("id")
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """A table before another, and which columns of its content are wanted: none of one that compares documents."""
+
+    name: str
+    content: Content
+    columns: list[str]
+
+    @classmethod
+    def of(cls, session: Session, head: Head, table: PlannedTable, steps: Collection[str] | None) -> _Earlier:
+        fingerprint = session.fingerprint(table, head)
+        if table.kind == "documents":
+            content = session.lake.content(table.name, fingerprint)
+            return cls(table.name, content, ["key", *_CONTENT, *(["extra"] if session.plan.keep else [])])
+        content = session.lake.content(table.name, fingerprint, table.schema)
+        if table.kind == "deduplicated":
+            return cls(table.name, content, [])
+        names = [name for name, _ in table.measured if steps is None or name in steps]
+        return cls(table.name, content, ["key", *names, "digest_out"])
+
+
+def _standing(
+    session: Session,
+    before: Sequence[_Earlier],
+    read: Callable[[str], pl.LazyFrame],
+    found: Mapping[str, pl.LazyFrame],
+) -> pl.LazyFrame:
+    """Verdicts of each table, joined with what was `found` of their keys in its content."""
+    frame = _standing_documents(session, read("documents"), found["documents"])
+    for earlier in before[1:]:
+        if earlier.columns:
+            frame = _after_measured(earlier.name, frame, read(earlier.name), found[earlier.name])
         else:
-            names = [name for name, _ in earlier.measured if steps is None or name in steps]
-            frame = _after_measured(session, head, earlier, names, frame, verdicts, whole=among is None)
-    return frame.collect()
-
-
-def _of(verdicts: pl.LazyFrame, frame: pl.LazyFrame) -> pl.LazyFrame:
-    ids = frame.select("id").collect().get_column("id")
-    within = pl.col("id").is_between(pl.lit(ids.min()), pl.lit(ids.max()))  # by which row groups are left out
-    return verdicts.filter(within & pl.col("id").is_in(ids.implode()))
+            frame = frame.join(read(earlier.name).select("id"), on="id", how="semi")
+    return frame
 
 
 def id_borders(rows: int) -> list[int]:
@@ -72,12 +128,11 @@ def id_ranges(rows: int) -> list[pl.Expr]:
     return [pl.col("id") < borders[0], *between, pl.col("id") >= borders[-1]]
 
 
-def document_parts(session: Session, head: Head) -> Iterator[pl.Expr]:
-    """Conditions on document_key, each for some files of documents: texts that lie together are read together."""
-    content = session.lake.content("documents", session.fingerprint(session.plan.tables[0], head))
-    for files in content.groups(PART_ROWS):
-        keys = pl.scan_parquet(files, glob=False).select("key").collect().get_column("key")
-        yield pl.col("document_key").is_in(keys.implode())
+def range_of(ids: pl.Series, ranges: int) -> np.ndarray:
+    """(n,) number of the range in which each id lies, where there are so many."""
+    borders = [(number << 32) // ranges for number in range(1, ranges)]
+    upper = ids.str.slice(0, 8).str.to_integer(base=16, dtype=pl.Int64).to_numpy()
+    return np.searchsorted(np.array(borders, dtype=np.int64), upper, side="right")
 
 
 def reaching(session: Session, head: Head, table: str) -> int:
@@ -101,21 +156,11 @@ class Verdicts:
         return self.session.lake.read(self.session.name, f"verdicts/{table}", self.head).filter("kept")
 
 
-def standing_documents(
-    session: Session, head: Head, verdicts: pl.LazyFrame, among: pl.Expr | None = None
-) -> pl.LazyFrame:
+def _standing_documents(session: Session, verdicts: pl.LazyFrame, found: pl.LazyFrame) -> pl.LazyFrame:
     """Kept documents with their metadata."""
-    plan = session.plan
-    content = session.lake.content("documents", session.fingerprint(plan.tables[0], head))
-    columns = ["key", *_CONTENT, *(["extra"] if plan.keep else [])]
     places = verdicts.select(*_PLACE, pl.col("key").alias("document_key"))
-    if among is None:
-        found = content.scan().select(columns)
-    else:
-        part = places.filter(among).collect()
-        places, found = part.lazy(), content.find(part.get_column("document_key"), columns).lazy()
-    frame = places.join(found, left_on="document_key", right_on="key", maintain_order="left")
-    return with_kept_columns(frame, plan).with_columns(
+    frame = places.join(found, left_on="document_key", right_on="key", how="left", maintain_order="left")
+    return with_kept_columns(frame, session.plan).with_columns(
         text_digest=pl.col("digest"), home=pl.lit("documents"), home_key=pl.col("document_key")
     )
 
@@ -145,28 +190,14 @@ def _json_paths(column: str) -> list[str]:
 
 
 def _after_measured(
-    session: Session,
-    head: Head,
-    table: PlannedTable,
-    names: list[str],
-    frame: pl.LazyFrame,
-    verdicts: pl.LazyFrame,
-    *,
-    whole: bool,
+    table: str, frame: pl.LazyFrame, verdicts: pl.LazyFrame, found: pl.LazyFrame
 ) -> pl.LazyFrame:
-    content = session.lake.content(table.name, session.fingerprint(table, head), table.schema)
-    columns = ["key", *names, "digest_out"]
     keyed = frame.join(verdicts.select("id", pl.col("key").alias("_key")), on="id", maintain_order="left")
-    if whole:
-        found = content.scan().select(columns)
-    else:
-        part = keyed.collect()
-        keyed, found = part.lazy(), content.find(part.get_column("_key"), columns).lazy()
     joined = keyed.join(found.rename({"key": "_key"}), on="_key", how="left", maintain_order="left")
     # A preview judges documents that were not measured yet: their text is known to be the old one only.
     rewritten = (pl.col("digest_out") != pl.col("text_digest")).fill_null(False)
     return joined.with_columns(
-        home=pl.when(rewritten).then(pl.lit(table.name)).otherwise("home"),
+        home=pl.when(rewritten).then(pl.lit(table)).otherwise("home"),
         home_key=pl.when(rewritten).then("_key").otherwise("home_key"),
         text_digest=pl.coalesce("digest_out", "text_digest"),
     ).drop("_key", "digest_out")
@@ -177,9 +208,7 @@ def locate(session: Session, head: Head, rows: pl.DataFrame) -> pl.DataFrame:
     parts = []
     for home in rows.get_column("home").unique(maintain_order=True):
         group = rows.filter(home=home)
-        table = session.plan.table(home)
-        schema = None if table.kind == "documents" else table.schema
-        content = session.lake.content(table.name, session.fingerprint(table, head), schema)
+        content = home_content(session, head, home)
         parts += [
             group.join(places.rename({"key": "home_key"}), on="home_key").sort("file", "row")
             for places in content.find_parts(group.get_column("home_key"), ["key"], places=True)
@@ -188,3 +217,10 @@ def locate(session: Session, head: Head, rows: pl.DataFrame) -> pl.DataFrame:
     if not parts:
         return rows.with_columns(file=pl.lit(""), row=pl.lit(0, pl.Int64)).clear()
     return pl.concat(sorted(parts, key=lambda part: str(part.item(0, "file"))))
+
+
+def home_content(session: Session, head: Head, home: str) -> Content:
+    """The content in which texts of a home lie."""
+    table = session.plan.table(home)
+    schema = None if table.kind == "documents" else table.schema
+    return session.lake.content(table.name, session.fingerprint(table, head), schema)

@@ -73,6 +73,10 @@ class Content:
         """
         if parts := list(self.find_parts(keys, columns, places=places)):
             return pl.concat(parts)
+        return self.none(columns, places=places)
+
+    def none(self, columns: Sequence[str], *, places: bool = False) -> pl.DataFrame:
+        """What `find` finds for no keys."""
         shown = [*columns, "file", "row"] if places else list(columns)
         empty = pl.DataFrame(schema=_polars_schema(self.schema))
         return empty.with_columns(file=pl.lit(""), row=pl.lit(0, pl.Int64)).select(shown).clear()
@@ -99,6 +103,13 @@ class Content:
             for batch in pq.ParquetFile(file).iter_batches(batch_size=_BATCH_ROWS, columns=list(columns)):
                 yield pl.DataFrame(batch)
 
+    def place_batches(self) -> Iterator[pl.DataFrame]:
+        """Where each row lies: `places`, a file at a time; with the file's number in their order."""
+        for number, file in enumerate(self.files()):
+            keys = pl.read_parquet(file, columns=["key"], glob=False)
+            row = pl.int_range(pl.len(), dtype=pl.Int64)
+            yield keys.with_columns(file=pl.lit(file), row=row, number=pl.lit(number, pl.UInt32))
+
     def groups(self, rows: int) -> list[list[str]]:
         """The files that stand, so many together that they hold about `rows` rows."""
         groups: list[list[str]] = []
@@ -120,12 +131,14 @@ class Content:
         table = open_table(self.folder)
         if table is None:
             return
-        sizes = sorted((path.stat().st_size, path.name) for path in local_files(table, self.folder))
         small, total = [], 0
-        for size, name in sizes:
-            if size > _SMALL or total + size > _MERGED:
+        for path in local_files(table, self.folder):
+            size = path.stat().st_size
+            if size > _SMALL:
+                continue
+            if total + size > _MERGED:
                 break
-            small.append(name)
+            small.append(path.name)
             total += size
         if len(small) < least:
             return
@@ -213,8 +226,8 @@ def _filter_file(file: Path, mask: pa.Array, schema: pa.Schema) -> None:
 
 
 def new_file(folder: Path) -> Path:
-    """A name in the folder that nobody has."""
-    return folder / f"{uuid.uuid4().hex}.parquet"
+    """A name in the folder that nobody has; later ones come later in order, so what was read together lies together."""
+    return folder / f"{time.time_ns():016x}{uuid.uuid4().hex[:16]}.parquet"
 
 
 def _polars_schema(schema: pa.Schema) -> pl.Schema:

@@ -43,6 +43,11 @@ class KeySet:
         return found
 
 
+def key_halves(keys: pl.Series) -> npt.NDArray[np.uint64]:
+    """(n,) first half of each key as a number."""
+    return _lanes(keys)[:, 0]
+
+
 def _lanes(keys: pl.Series) -> _Lanes:
     whole = keys.str.len_bytes() == 32
     if not whole.all():

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic_core import from_json
 
+from curate.sources.long_lines import LONG, read_long
 from curate.sources.record import (
     MAX_ROWS,
     ROLES,
@@ -74,7 +75,7 @@ def read(piece: Slice, columns: Columns) -> Iterator[Read]:
     """
     roles = roles_of(piece, columns)
     for first, lines in _blocks(piece):
-        rows, ordinals, faults = _parse(lines, first)
+        rows, ordinals, faults = _parse(lines, first, roles["text"])
         lines.clear()  # a line may be large, and is here twice now
         yield from_rows(rows, ordinals, roles, faults)
 
@@ -93,11 +94,14 @@ def roles_of(piece: Slice, columns: Columns) -> dict[str, str]:
     return {"text": "text", **{role: column for role, column in columns.items() if role in ROLES}}
 
 
-def rows(piece: Slice, wanted: Ordinals) -> Iterator[tuple[Ordinals, list[dict[str, Any]]]]:
-    """The objects at some lines (ordinals, ascending) as they are in the file; other lines are not parsed."""
+def rows(piece: Slice, wanted: Ordinals, text: str = "") -> Iterator[tuple[Ordinals, list[dict[str, Any]]]]:
+    """The objects at some lines (ordinals, ascending) as they are in the file; other lines are not parsed.
+
+    In the column `text` a long string is a `LongText`.
+    """
     for first, lines in _blocks(piece):
         here = wanted[np.searchsorted(wanted, first) : np.searchsorted(wanted, first + len(lines))]
-        found = [(n, _carefully(lines[n - first], n)) for n in here.tolist()]
+        found = [(n, _carefully(lines[n - first], n, text)) for n in here.tolist()]
         lines.clear()
         yield from _objects(found)
 
@@ -119,11 +123,11 @@ def _objects(found: list[tuple[int, Any]]) -> Iterator[tuple[Ordinals, list[dict
 
 
 def _parse(
-    lines: Sequence[bytes | Fault], first: int
+    lines: Sequence[bytes | Fault], first: int, text: str = ""
 ) -> tuple[list[dict[str, Any]], Sequence[int], list[Fault]]:
     """The lines' objects with their ordinals, and a fault for each line that is none."""
     try:
-        values = [from_json(line) for line in lines]  # type: ignore[arg-type]
+        values = [_value(line, text) for line in lines]  # type: ignore[arg-type]
         if set(map(type, values)) == {dict}:
             return values, range(first, first + len(lines)), []
     except (ValueError, TypeError):  # TypeError: the line is a fault already
@@ -142,14 +146,18 @@ def _parse(
     return rows, ordinals, faults
 
 
-def _carefully(line: bytes, ordinal: int) -> Any:
+def _value(line: bytes, text: str) -> Any:
+    return (len(line) > LONG and read_long(line, text)) or from_json(line)
+
+
+def _carefully(line: bytes, ordinal: int, text: str = "") -> Any:
     """The line's value, also where jiter refuses: a byte order mark, bytes that are no UTF-8, half a
     surrogate pair; else a fault."""
     with suppress(ValueError):
-        return from_json(line)
-    text = line.removeprefix(_BOM).decode("utf-8", "replace")
+        return _value(line, text)
+    decoded = line.removeprefix(_BOM).decode("utf-8", "replace")
     try:
-        row = json.loads(text)
+        row = json.loads(decoded)
         whole = json.dumps(row, ensure_ascii=False).encode("utf-16", "surrogatepass")
         return json.loads(whole.decode("utf-16", "replace"))
     except json.JSONDecodeError as error:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic_core import PydanticSerializationError, to_json
 
+from curate.sources.long_lines import LongText
 from curate.sources.values import iso_date, language_code
 from schemas.errors import SourceError, did_you_mean
 from schemas.tables import RECORD_SCHEMA
@@ -151,7 +152,7 @@ def from_rows(
     values = {role: [_take(row, column, role) for row in rows] for role, column in roles.items()}
     wrong: dict[int, str] = {}
     for index, text in enumerate(values["text"]):
-        if type(text) is not str:
+        if type(text) is not str and type(text) is not LongText:
             if isinstance(text, dict | list):
                 kind = "an object" if isinstance(text, dict) else "an array"
                 wrong[index] = f'column "{roles["text"]}" is {kind}, not a string'

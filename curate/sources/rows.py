@@ -17,13 +17,14 @@ KINDS = ("jsonl", "json", "parquet", "csv")  # those that have columns of their 
 Rows: TypeAlias = list[dict[str, Any]] | pa.RecordBatch
 
 
-def rows_at(piece: Slice, wanted: Ordinals) -> Iterator[tuple[Ordinals, Rows]]:
+def rows_at(piece: Slice, wanted: Ordinals, text: str) -> Iterator[tuple[Ordinals, Rows]]:
     """(ordinals, rows) of a whole file at the wanted ordinals (ascending), a bounded batch at a time.
 
+    `text` is the column of the text, where a long one of JSON lines is a `LongText`.
     JSON gives dicts, Parquet and CSV record batches. A row that no reader can read is left out.
     """
     if piece.kind == "jsonl":
-        yield from jsonl.rows(piece, wanted)
+        yield from jsonl.rows(piece, wanted, text)
     elif piece.kind == "json":
         yield from jsonl.json_rows(piece, wanted)
     elif piece.kind == "parquet":

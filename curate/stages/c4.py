@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -71,6 +72,10 @@ def c4(batch: Batch, options: C4Options) -> Measured:
     was dropped for the one that came first, so only that one is true. Such a text stays as it is.
     """
     tokens = batch.remember(f"tokens {options.splitter}", partial(find_tokens, batch.text, options.splitter))
+    # Only their stretches are asked for: of a large text what they are is not held.
+    tokens = replace(
+        tokens, id=np.empty(0, np.uint32), start=np.zeros(1, np.int64), compact=np.empty(0, np.uint8)
+    )
     lines = batch.remember("lines", lambda: find_lines(batch.text))
     clean = clean_lines(
         batch.text,

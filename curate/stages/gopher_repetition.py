@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -75,13 +76,14 @@ def gopher_repetition(batch: Batch, options: GopherRepetitionOptions) -> Measure
     | `nemo` (NeMo Curator) | between white space | all characters; of pieces: their characters | the n-gram's occurrences as a string | n-grams met before, each word once, with spaces; 1 if there are too few words | as above; lines not blank, paragraphs between two line ends |
     """
     characters = batch.remember("sums", lambda: sum_texts(batch.text)).characters
-    tokens = _tokens(batch, options)
-    top = top_grams(tokens, longest=options.dialect == "dclm")
+    tokens = _tokens(batch, options).alone()
     measures = {"characters": characters, **_pieces(batch, options.dialect, tokens, characters)}
-    for names, shares in (
-        (_TOP, _top_shares(batch, options.dialect, tokens, top, characters)),
-        (_DUPLICATED, _duplicated_shares(options.dialect, tokens, characters)),
-    ):
+    top = top_grams(tokens, longest=options.dialect == "dclm")
+    top_shares = _top_shares(batch, options.dialect, tokens, top, characters)
+    if options.dialect == "datatrove":  # whose longer n-grams are compared as strings
+        tokens = replace(tokens, id=np.empty(0, np.uint32))
+    duplicated = _duplicated_shares(options.dialect, tokens, characters)
+    for names, shares in ((_TOP, top_shares), (_DUPLICATED, duplicated)):
         measures |= {name: shares[:, column] for column, name in enumerate(names)}
     return Measured({name: pa.array(values) for name, values in measures.items()})
 

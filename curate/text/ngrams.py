@@ -32,6 +32,7 @@ DUPLICATED = (5, 6, 7, 8, 9, 10)
 _UPPER = np.uint64(32)
 _WINDOW = 16  # bytes
 _NEVER = 2**31 - 1
+_LARGE = 1 << 22  # entries: tables beyond are less roomy, or grow as they fill
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def top_grams(tokens: Tokens, *, longest: bool = False) -> TopGrams:
     """The most frequent n-grams; of several the first that occurs, or with `longest` one of the most characters."""
     found, most = np.zeros((3, len(tokens.symbols), len(TOP)), np.int64), _most_tokens(tokens.first)
     # Made here: an array of a kernel that is used by its address alone is freed after that.
-    room = np.empty(3 * most + 3 * table_size(most), np.int32)
+    room = np.empty(3 * most + 2 * table_size(most) + _counters(most), np.int32)
     _top(tokens.first, tokens.id, tokens.start, tokens.compact, longest, most, room, found)
     return TopGrams(*found)
 
@@ -61,8 +62,13 @@ def duplicated_grams(tokens: Tokens) -> Counts:
     """
     found, most = np.zeros((len(tokens.symbols), len(DUPLICATED)), np.int64), _most_tokens(tokens.first)
     room, windows = np.empty(4 * most, np.int32), np.empty(_windows(most), np.uint8)
-    table = np.zeros(table_size(most), np.uint64)
-    _duplicated(tokens.first, tokens.start, tokens.compact, most, room, windows, table, found)
+    table, text = np.zeros(min(table_size(most), _LARGE), np.uint64), 0
+    while text < len(found):
+        text = _duplicated(
+            tokens.first, tokens.start, tokens.compact, most, room, windows, table, text, found
+        )
+        if text < len(found):  # too many different n-grams for the table
+            table = np.zeros(4 * len(table), np.uint64)
     return found
 
 
@@ -79,7 +85,7 @@ def _top(
     places, table = np.int64(scratch.ctypes.data), table_size(most)
     counters = places + 12 * most
     room = (
-        places, places + 4 * most, places + 8 * most, counters, counters + 4 * table, counters + 8 * table,
+        places, places + 4 * most, places + 8 * most, counters + 8 * table, counters, counters + 4 * table,
     )  # fmt: skip
     address = np.int64(compact.ctypes.data)
     for text in range(len(first) - 1):
@@ -117,10 +123,16 @@ def _gram_hash(ids: Int, n: Int) -> Hash:
     return hash_pair(load(ids), rest)
 
 
+@inlined
+def _counters(entries: Int) -> Int:
+    """Counters of n-grams: twice as many or more, as far as that is no large table."""
+    return min(table_size(entries), max(table_size(entries) >> 2, _LARGE))
+
+
 @kernel
 def _count(ids: Int, n: Int, places: Int, slots: Int, counters: Int, kept: Int) -> Int:
     """Count the n-grams at some places by their hash; the largest counter."""
-    size = table_size(kept)
+    size = _counters(kept)
     mask = np.uint64(size - 1)
     for slot in range(size):
         put(counters, slot, 0)
@@ -173,15 +185,16 @@ def _most_frequent(
 @kernel
 def _count_exactly(ids: Int, starts: Int, weigh: Int, n: Int, room: _Room, frequent: Int) -> tuple[Int, Int]:
     """The most frequent of those chosen; of several the first, or the longest if `weigh` is the address of the tokens."""
-    places, slots, chosen, _, owner, times = room
+    places, _, chosen, _, owner, times = room
     size = table_size(frequent)
-    for slot in range(size):
-        put(owner, slot, -1)
-        put(times, slot, 0)
+    for entry in range(size):
+        put(owner, entry, -1)
+        put(times, entry, 0)
     best, most = 0, 0
     for one in range(frequent):
         k = get(chosen, one)
-        place, slot = get(places, k), get(slots, k) & (size - 1)
+        place = get(places, k)
+        slot: Int = np.int64(_gram_hash(ids + 4 * place, n) & np.uint64(size - 1))
         while get(owner, slot) >= 0 and not _same_gram(ids + 4 * get(owner, slot), ids + 4 * place, n):
             slot = (slot + 1) & (size - 1)
         if get(owner, slot) < 0:
@@ -207,14 +220,17 @@ def _same_gram(one: Int, other: Int, n: Int) -> bool:
 @kernel
 def _duplicated(
     first: Offsets, start: Offsets, compact: Bytes, most: int, scratch: Scratch, windows: Bytes, table: Hashes,
-    found: Counts,
-) -> None:  # fmt: skip
-    """The set of n-grams is a table whose entries are a stamp (16 bits), a piece of hash (16), a place (32)."""
+    begin: int, found: Counts,
+) -> int:  # fmt: skip
+    """From text `begin` on; the text whose n-grams the table has no room for, or their number.
+
+    The set of n-grams is a table whose entries are a stamp (16 bits), a piece of hash (16), a place (32).
+    """
     address, here = np.int64(compact.ctypes.data), np.int64(scratch.ctypes.data)
     there, of_slots, of_unique = here + 4 * most, here + 8 * most, here + 12 * most
     of_windows, of_table = np.int64(windows.ctypes.data), np.int64(table.ctypes.data)
     stamp = np.uint64(0)
-    for text in range(len(found)):
+    for text in range(begin, len(found)):
         count, starts = first[text + 1] - first[text], np.int64(start.ctypes.data) + 8 * first[text]
         if count <= DUPLICATED[0]:
             continue
@@ -229,13 +245,17 @@ def _duplicated(
                 stamp = np.uint64(0)
             stamp += np.uint64(1)
             kept = _drop_unique(starts, count, n, here, of_unique, kept)
-            found[text, n - 5] = _walk(starts, address, n, here, kept, of_table, stamp)
+            size = min(table_size(kept), len(table))
+            found[text, n - 5] = _walk(starts, address, n, here, kept, of_table, size, stamp)
+            if found[text, n - 5] < 0:
+                return text
+    return len(found)
 
 
 @inlined
 def _windows(entries: Int) -> Int:
     """Counters of windows: more than there are windows, so that most have one of their own."""
-    return min(4 * table_size(entries), 1 << 31)
+    return min(4 * table_size(entries), max(table_size(entries), 4 * _LARGE), 1 << 31)
 
 
 @kernel
@@ -319,9 +339,11 @@ def _drop_unique(starts: Int, count: Int, n: Int, places: Int, unique: Int, kept
 
 
 @kernel
-def _walk(starts: Int, address: Int, n: Int, places: Int, kept: Int, table: Int, stamp: Hash) -> Int:
-    """Characters of the n-grams that were met before, from the left, without overlap."""
-    mask, free, characters = np.uint64(table_size(kept) - 1), 0, 0
+def _walk(
+    starts: Int, address: Int, n: Int, places: Int, kept: Int, table: Int, entries: Int, stamp: Hash
+) -> Int:
+    """Characters of the n-grams that were met before, from the left, without overlap; -1 if the table is too small."""
+    mask, room, free, characters = np.uint64(entries - 1), entries >> 1, 0, 0
     for k in range(kept):
         place = get(places, k)
         if place < free:
@@ -346,5 +368,8 @@ def _walk(starts: Int, address: Int, n: Int, places: Int, kept: Int, table: Int,
             characters += size - continued(address + at, size)
             free = place + n
         else:
+            if room == 0:
+                return -1
+            room -= 1
             store(table + 8 * np.int64(slot), mark | np.uint64(place))
     return characters

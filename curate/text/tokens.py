@@ -7,7 +7,7 @@ scripts without spaces too. The stages that count n-grams, lines and sentences d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -66,6 +66,19 @@ class Tokens:
     def tokens(self) -> Counts:
         """Tokens of each text."""
         return np.diff(self.first)
+
+    def alone(self) -> Tokens:
+        """Without the stretches, which are half of what is held."""
+        none, places = np.zeros(1, np.int64), np.empty(0, np.int32)
+        marks = np.empty(0, np.uint32)
+        return replace(
+            self,
+            stretch_first=none,
+            stretch_start=places,
+            stretch_end=places,
+            stretch_token=none,
+            marks=marks,
+        )
 
 
 def find_tokens(text: pa.LargeStringArray, splitter: Splitter) -> Tokens:

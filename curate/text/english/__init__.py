@@ -22,6 +22,7 @@ from curate.text.stretches import find_stretches
 from curate.text.tokens import Tokens
 
 _own = threading.local()
+_PASSING = 1 << 22  # bytes of text for which a passing table is made; it grows where more is new
 _NUMBERS = 1 << 30  # of tokens: a row has 31 bits for one
 
 
@@ -82,7 +83,7 @@ def cut(text: pa.LargeStringArray, table: Table, entries: int) -> Tokens:
     arrays, state = np.array([array.ctypes.data for array in work], np.int64), np.zeros(7, np.int64)
     begun = int(table.facts[NEXT])
     full = table.facts[FULL] = table.facts[FULL] or begun >= _NUMBERS
-    passing = _passing(table, size if full else 0)
+    passing = _passing(table, min(size, _PASSING) if full else 0)
     while lacking := walk(
         all_rules().ctypes.data, table.address(), passing.address(), arrays.ctypes.data, state.ctypes.data,
         len(data), offsets, stretch_first, first, counts,
