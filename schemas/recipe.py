@@ -26,14 +26,8 @@ DEFAULT_ORDER = ("documents", "filtered", "deduplicated", "corpus")
 _MAX_BYTES, _MAX_LINE, _MAX_EXTENDS = 256 * 1024, 8 * 1024, 8
 _ROOT_KEYS = {"name", "extends", "order", "sources", "tokens", "index", "exports", "checks", "report"}
 _STEP_WORDS = {"use", "after", "before", "drop"}
-ROLES = (
-    "text",
-    "title",
-    "url",
-    "date",
-    "author",
-    "language",
-)  # what a column may hold that every document has
+# What a column may hold that every document has.
+ROLES = ("text", "title", "url", "date", "author", "language")
 _NEAR = 0.8  # similarity of names from which one is taken for a slip of the other: "titel", not "file"
 
 
@@ -92,10 +86,12 @@ class Source(BaseModel):
     @field_validator("columns")
     @classmethod
     def _known_columns(cls, value: dict[str, str]) -> dict[str, str]:
-        for key in value:
+        for key, column in value.items():
+            if not key or not column:
+                raise ValueError(f'columns say that "{key}" is in "{column}", and both need a name')
             near = [] if key in ROLES else difflib.get_close_matches(key, ROLES, n=1, cutoff=_NEAR)
             if near:
-                raise ValueError(f'columns names "{key}". Did you mean "{near[0]}"?')
+                raise ValueError(f'columns names "{key}", which is near to "{near[0]}"')
         return value
 
     @property
@@ -185,9 +181,20 @@ def load_recipe(path: str | Path, overrides: dict[str, Any] | None = None) -> Re
     """
     file = Path(path)
     if not file.is_file():
-        raise RecipeError(f"There is no recipe {file}.", hint="curate init URL|FILES... writes one.")
+        raise RecipeError(f"There is no recipe {file}.", hint=_other_recipe(file))
     text = _read(file)
     return build_recipe(_parse(text, str(file)), overrides, str(file), text)
+
+
+def _other_recipe(file: Path) -> str:
+    """What to type where there is no recipe of that name."""
+    packaged = packaged_recipes()
+    if str(file) in packaged:
+        return f"It is a packaged one, without sources: curate init URL|FILES... --extends {file} writes one that has them."
+    beside = [str(file.with_name(other.name)) for other in file.parent.glob("*.toml")]
+    near = difflib.get_close_matches(str(file), [*packaged, *beside], n=1)
+    asked = f'Did you mean "{near[0]}"? ' if near else ""
+    return f"{asked}curate init URL|FILES... writes one."
 
 
 def build_recipe(

@@ -97,9 +97,7 @@ class NearError(BaseModel):
     bands: int
     rows: int
     wanted: float  # recall at the threshold
-    longer: float = (
-        0.0  # 0: by Jaccard similarity; else by containment, promised up to so many times the length
-    )
+    longer: float = 0.0  # by containment: promised up to so many times the length; 0: by Jaccard similarity
     curve: list[tuple[float, float]]  # similarity, probability to be compared
     planted: list[Recall]  # texts of the corpus, changed until the exact similarity is known
     anchors: int  # documents that were compared exactly with all others

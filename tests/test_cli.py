@@ -153,6 +153,15 @@ def test_a_mistyped_command_imports_nothing_heavy_either():
         (["log", "too", "much"], "too", "curate log --help"),
         (["run", "nowhere.toml"], "There is no recipe nowhere.toml", "curate init"),
         (["clean", "a.jsonl", "-o", "b.jsonl", "--columns", "body"], "names no column", "text=body"),
+        (["clean", "a.jsonl", "-o", "b.jsonl", "--columns", "=body"], "names no column", "text=body"),
+        (["dedup", "a.jsonl", "-o", "b.jsonl", "--columns", "text="], "names no column", "text=body"),
+        (["clean", "a.jsonl", "-o", "b.jsonl", "--columns", "text=a", "--columns", "text=b"], 'text is in "a" and in "b"', "one of them"),
+        (["clean", "a.jsonl", "-o", "b.jsonl", "--columns", "tekst=body"], "nothing asks for a column tekst", 'Did you mean "text"?'),
+        (["dedup", "a.jsonl", "-o", "b.jsonl", "--columns", "tekst=body"], "nothing asks for a column tekst", 'Did you mean "text"?'),
+        (["clean", "a.jsonl", "-o", "b.jsonl", "--set", 'filtered.langid.drop.x=language = "de"'], "names 'de'", "in single quotes: 'de'"),
+        (["clean", "a.jsonl", "-o", "b.jsonl", "--set", "filtered.classifier.model=x"], "has no label, which it needs", "probability"),
+        (["check", "wbe", "--sample", "a.jsonl"], "There is no recipe wbe", 'Did you mean "web"?'),
+        (["run", "web"], "There is no recipe web", "curate init URL|FILES... --extends web"),
         (["plan", "--set", "novalue"], "has no value", "KEY=VALUE"),
         (["init"], "Nothing to look at", "curate init https://"),
         (["run", "--limit", "-1"], '"-1" for --limit', "curate run --help"),
@@ -277,6 +286,15 @@ def test_a_clean_says_where_the_kept_and_the_dropped_are(tmp_path, capsys, monke
     assert Path(dropped).is_file()
     following = re.search(r"next     curate (.+)", shown).group(1)
     assert "posts.jsonl#" in answer(capsys, *following.split())
+
+
+@pytest.mark.slow
+def test_a_clean_into_shards_names_a_file_that_is_there(tmp_path, capsys, monkeypatch):
+    write_jsonl(tmp_path / "posts.jsonl", documents(5))
+    monkeypatch.chdir(tmp_path)
+    shown = answer(capsys, "clean", "posts.jsonl", "-o", "kept.jsonl", "--shard-size", "1MB", "--workers", 1)
+    assert re.search(r"kept +kept-00000.jsonl", shown)
+    assert Path("kept-00000.jsonl").is_file()
 
 
 def test_the_log_has_a_line_for_each_run(lake, capsys):

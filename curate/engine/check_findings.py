@@ -11,6 +11,7 @@ from schemas.report import CanaryOutcome, Finding, Reason, RuleFired
 
 ADDRESS = "anna.berg@harbour-office.com"
 _HALF = 0.5
+_NAMED = 3  # rules in one line
 
 
 def fired(table: str, reason: Reason, rows: int, canaries: list[str]) -> RuleFired:
@@ -39,8 +40,9 @@ def rule_findings(rules: list[RuleFired]) -> Iterator[Finding]:
             )  # fmt: skip
     idle = [rule.rule for rule in rules if rule.canaries and not rule.failed]
     if idle:
+        more = f" and {len(idle) - _NAMED} more" if len(idle) > _NAMED else ""
         yield Finding(
-            level="note", place=", ".join(idle), what="caught canaries, and nothing of the sample",
+            level="note", place=", ".join(idle[:_NAMED]) + more, what="caught canaries, and nothing of the sample",
             fix="A larger sample tells whether that is needed.",
         )  # fmt: skip
 
