@@ -74,7 +74,7 @@ from tests.lakes import RECIPE, make_recipe
         ),
         (
             ["run", "--set", "filtered.perplexity={}"],
-            r"\[filtered.perplexity\] model",
+            r"\[filtered.perplexity\] has no model",
             "path of a KenLM model",
         ),
         (

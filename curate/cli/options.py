@@ -68,7 +68,7 @@ Add = Annotated[
     tuple[str, ...],
     Parameter(
         help="A column beside those of the input: stands_for, how many documents each one stands for, or weight, how often "
-        "to read it in training (by deduplicated.minhash.weights). May be given again.",
+        "to read it in training (--set deduplicated.minhash.weights=fineweb-2, or --weights of dedup). May be given again.",
         negative="",
         consume_multiple=False,
         show_default=False,
