@@ -12,7 +12,8 @@ from curate.engine.preview import preview
 from curate.engine.progress import Progress
 from curate.lake.lake import Lake
 from schemas.errors import CurateError, UsageError
-from schemas.recipe import Source, load_recipe
+from schemas.recipe import load_recipe
+from schemas.source import Source
 from tests.lakes import RECIPE, digests, documents, make_recipe, run, write_jsonl
 
 

@@ -11,8 +11,8 @@ from curate.cli.options import Count, Json, Settings, read_settings
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from schemas.answers import CanaryOutcome, Finding, RecipeCheck, RuleFired
     from schemas.recipe import Recipe
-    from schemas.report import CanaryOutcome, Finding, RecipeCheck, RuleFired
 
 
 def check(

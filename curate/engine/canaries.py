@@ -34,8 +34,8 @@ from curate.engine.standing import standing
 from curate.engine.workers import Workers
 from curate.lake.lake import Lake
 from curate.reports.numbers import plural
+from schemas.answers import CanaryOutcome, Finding, RecipeCheck
 from schemas.recipe import Recipe, build_recipe
-from schemas.report import CanaryOutcome, Finding, RecipeCheck
 
 _NAME = "check"
 _BASES = 3  # kept documents of the sample that canaries are made of

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from curate.engine.canary_texts import LANGUAGE_NAMES
 from curate.engine.plan import Plan
 from curate.reports.numbers import share
-from schemas.report import CanaryOutcome, Finding, Reason, RuleFired
+from schemas.answers import CanaryOutcome, Finding, RuleFired
+from schemas.report import Reason
 
 ADDRESS = "anna.berg@harbour-office.com"
 _HALF = 0.5

@@ -22,7 +22,8 @@ from curate.engine.rules import Rule, read_rule
 from curate.engine.stage import BESIDE_RECIPE, Options, Stage, find_stage, stage_names
 from curate.lake.digest import digest_json
 from schemas.errors import RecipeError, RuleError, UsageError, did_you_mean
-from schemas.recipe import ROLES, Recipe, Step
+from schemas.recipe import Recipe, Step
+from schemas.source import ROLES
 from schemas.tables import DOCUMENT_COLUMNS, TABLES, content_schema
 
 T = TypeVar("T", bound=Options)

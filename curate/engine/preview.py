@@ -24,9 +24,10 @@ from curate.engine.workers import Workers
 from curate.lake.disk import disk_errors
 from curate.lake.lake import Lake
 from curate.lake.runs import Head
+from schemas.answers import Preview, TablePreview
 from schemas.errors import LakeError
 from schemas.recipe import Recipe
-from schemas.report import Preview, Reason, TablePreview
+from schemas.report import Reason
 
 
 def preview(plan: Plan, lake: str | Path) -> Preview:
