@@ -216,31 +216,7 @@ def crawl_site(session: Session, name: str, source: Source, fetches: Fetches, re
     write_plan(_known(mine, unfinished), known)
     pages = session.lake.content("pages", "bodies")
     appender = pages.append()
-    secrets = _from_environment(name, {**source.headers, **source.cookies})
-    limit = min(source.max_pages or session.limit, session.limit or source.max_pages)
-    job = CrawlJob(
-        source=name,
-        urls=list(source.url),
-        connect=source.connect,
-        sitemap=source.sitemap,
-        follow=source.follow,
-        allow=list(source.allow),
-        deny=list(source.deny),
-        max_depth=source.max_depth,
-        max_pages=limit,
-        max_bytes=source.max_page_bytes,
-        delay=source.delay,
-        timeout=source.timeout,
-        headers={key: secrets[value] for key, value in source.headers.items()},
-        cookies={key: secrets[value] for key, value in source.cookies.items()},
-        allow_private=list(source.allow_private),
-        robots=source.robots,
-        user_agent=source.user_agent,
-        secrets=[value for key, value in secrets.items() if "${" in key],
-        crawl=unfinished or f"{session.run}-{name}",
-        known=str(known),
-        folder=str(folder),
-    )
+    job = _job(session, name, source, unfinished or f"{session.run}-{name}", known)
     done = 0
     for event in _stoppable(crawl(job)):
         if isinstance(event, Shard):
@@ -256,6 +232,38 @@ def crawl_site(session: Session, name: str, source: Source, fetches: Fetches, re
             done = event.fetched
     pages.compact()
     report.bytes_written += appender.bytes
+
+
+def _job(session: Session, name: str, source: Source, crawl_id: str, known: Path) -> CrawlJob:
+    """What the crawler's process is told: nothing but the source, with secrets from the environment.
+
+    Raises:
+        RecipeError: a variable that a header or cookie names is not set.
+    """
+    secrets = _from_environment(name, {**source.headers, **source.cookies})
+    return CrawlJob(
+        source=name,
+        urls=list(source.url),
+        connect=source.connect,
+        sitemap=source.sitemap,
+        follow=source.follow,
+        allow=list(source.allow),
+        deny=list(source.deny),
+        max_depth=source.max_depth,
+        max_pages=min(source.max_pages or session.limit, session.limit or source.max_pages),
+        max_bytes=source.max_page_bytes,
+        delay=source.delay,
+        timeout=source.timeout,
+        headers={key: secrets[value] for key, value in source.headers.items()},
+        cookies={key: secrets[value] for key, value in source.cookies.items()},
+        allow_private=list(source.allow_private),
+        robots=source.robots,
+        user_agent=source.user_agent,
+        secrets=[value for key, value in secrets.items() if "${" in key],
+        crawl=crawl_id,
+        known=str(known),
+        folder=str(known.parent),
+    )
 
 
 def _stoppable(events: Iterator[CrawlEvent]) -> Iterator[CrawlEvent]:
