@@ -26,7 +26,7 @@ RULES = {
     "words > AVG(words)": ("AVG.* may not", "one document"),
 }
 SETTINGS = {
-    "extends=doc": ('no recipe "doc" to extend', 'Did you mean "docs"'),
+    "extends=doc": ('extends "doc", which is neither packaged nor a file', 'Did you mean "docs"'),
     "filterd.length.drop.x=TRUE": ("filterd", 'Did you mean "filtered"'),
     "filtered.lenght.drop.x=TRUE": ('no stage "lenght"', 'Did you mean "length"'),
     "deduplicated.minhash.treshold=1": ('no option "treshold"', 'Did you mean "threshold"'),
