@@ -185,6 +185,7 @@ def test_a_deleted_file_leaves_the_corpus_and_comes_back_without_work(tmp_path):
     )
     report = run(recipe)
     assert report.table("corpus").gone == 1
+    assert [(reason.reason, reason.dropped) for reason in report.table("pages").reasons] == [("gone", 1)]
     page.write_text(body)
     assert run(recipe).table("filtered").measured == 0
     assert len(corpus(tmp_path / "lake")) == 23

@@ -54,13 +54,15 @@ def _count_answers(fetches: Fetches, sources: dict[str, Source], report: TableRe
     )
     report.rows = len(latest)
     report.kept = len(standing_pages(fetches.scan(), sources))
-    named = latest.with_columns(reason=_reason()).filter(pl.col("reason") != "")
+    sites = [name for name, source in sources.items() if source.url]
+    named = latest.with_columns(reason=_reason(sites)).filter(pl.col("reason") != "")
     counted = named.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
     for reason, count in counted.iter_rows():
         report.reasons.append(Reason(step="fetch", reason=reason, dropped=count, failed=count, alone=count))
 
 
-def _reason() -> pl.Expr:
+def _reason(sites: list[str]) -> pl.Expr:
+    """Why nothing stands of an answer; "" where something does. `sites` names the sources that are asked over HTTP."""
     status, error = pl.col("status"), pl.col("error")
     return (
         pl.when(status == STATUS_BANNED)
@@ -71,6 +73,8 @@ def _reason() -> pl.Expr:
         .then(pl.lit("no_answer"))
         .when(status.is_in([301, 302, 303, 307, 308]))
         .then(pl.lit("redirect"))
+        .when((status == 404) & ~pl.col("source").is_in(sites))
+        .then(pl.lit("gone"))
         .when(status >= 400)
         .then(pl.format("http_{}", status))
         .when(pl.col("page") == "")

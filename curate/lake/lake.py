@@ -44,7 +44,7 @@ class Lake:
             except OSError as error:
                 raise LakeError(
                     f"No lake can be made at {self.root}: {error.strerror}.",
-                    hint="--lake FOLDER names another place.",
+                    hint="Name another place: --lake FOLDER, or -o of clean and dedup.",
                 ) from None
         elif not self._is_there():
             raise LakeError(
