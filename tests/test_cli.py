@@ -279,9 +279,8 @@ def test_a_clean_says_where_the_kept_and_the_dropped_are(tmp_path, capsys, monke
     )
     kept = [json.loads(line) for line in Path("kept.jsonl").read_text().splitlines()]
     assert len(kept) == 14
-    assert re.search(
-        r"✓ clean: 14 documents, \d", shown
-    )  # nobody counts its versions; nothing was there before
+    # Nobody counts its versions; nothing was there before.
+    assert re.search(r"✓ clean: 14 documents, \d", shown)
     dropped = re.search(r"dropped  (\S+)", shown).group(1)
     assert Path(dropped).is_file()
     following = re.search(r"next     curate (.+)", shown).group(1)
@@ -600,10 +599,8 @@ def test_run_search_and_the_index_commands(tmp_path, capsys, monkeypatch):
     )
     assert re.search(asked, answer(capsys, "search", "code of door 7", "--k", 1))
     (row,) = json.loads(answer(capsys, "log", "--json"))
-    assert (row["kind"], row["live"]) == (
-        "run",
-        version["version"],
-    )  # it put an index live, and is a run all the same
+    # It put an index live, and is a run all the same.
+    assert (row["kind"], row["live"]) == ("run", version["version"])
     for setting, made in (
         ("chunk_tokens=64", "chunk_tokens 200 → 64: a run would make chunks, vectors and the index anew."),
         ("dtype=bfloat16", 'dtype "float32" → "bfloat16": a run would make vectors and the index anew.'),

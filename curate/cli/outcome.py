@@ -29,11 +29,8 @@ def show_written(report: RunReport, out: str, shard_size: str, *, as_json: bool)
             then = "-o kept.jsonl instead of -o - keeps what was dropped, and why"
             show_outcome(report, where={}, then=then)
             return
-        output, beside, reason = (
-            check_output(out, read_size(shard_size)),
-            beside_output(Path(out)),
-            largest_reason(report),
-        )
+        output, beside = check_output(out, read_size(shard_size)), beside_output(Path(out))
+        reason = largest_reason(report)
         several = output.shard_bytes and not output.folder
         kept = f"{Path(out).with_name(output.shard(0))} ..." if several else out
         then = at_lake(

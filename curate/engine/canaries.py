@@ -233,9 +233,8 @@ class _Trial:
             limit=self.limit,
         )
         after = _measured_and_judged(home, plan, table)
-        run_tables(
-            self.plan, home.root, tables=[table], workers=1, limit=self.limit
-        )  # as it was, for the next option
+        # As it was, for the next option.
+        run_tables(self.plan, home.root, tables=[table], workers=1, limit=self.limit)
         return not before.equals(after)
 
 

@@ -70,9 +70,8 @@ class JudgedAgain:
     known: Head  # the same, with the fingerprints of the plan
     tables: dict[str, TablePreview] = field(default_factory=dict)
     verdicts: dict[str, pl.DataFrame] = field(default_factory=dict)
-    rows: dict[str, pl.DataFrame] = field(
-        default_factory=dict
-    )  # of measured tables, in the order of verdicts
+    # Of measured tables, in the order of verdicts.
+    rows: dict[str, pl.DataFrame] = field(default_factory=dict)
     unmeasured: set[str] = field(default_factory=set)  # ids
 
 

@@ -30,11 +30,8 @@ from schemas.tables import TABLES
 
 _DOCUMENTS, _RECORDS = TABLES["documents"].schema, TABLES["records"].schema
 _FLUSH_PAGES, _FLUSH_SECONDS = 500, 10.0
-_AGAIN = (
-    "error:timeout",
-    "error:memory",
-    "error:extract",
-)  # of a page: may go better next time, so it is not recorded
+# Of a page: may go better next time, so it is not recorded.
+_AGAIN = ("error:timeout", "error:memory", "error:extract")
 
 
 def extract_options(table: PlannedTable) -> ExtractOptions:
