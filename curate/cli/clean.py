@@ -25,7 +25,7 @@ from schemas.errors import UsageError
 _Files = Annotated[
     list[str],
     Parameter(
-        help="Files, folders, globs and s3:// URLs: JSONL, CSV, Parquet, WARC, HTML, Markdown, text, PDF, DOCX, PPTX, EPUB. "
+        help="Files, folders, globs and s3:// URLs: JSONL, CSV, Parquet, WARC, WET, HTML, Markdown, text, PDF, DOCX, PPTX, EPUB. "
         "- is stdin: JSON lines or Parquet, packed or not.",
         allow_leading_hyphen=True,  # a lone one is stdin; that the others are no files is checked below
     ),

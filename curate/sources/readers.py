@@ -24,7 +24,7 @@ __all__ = [
     "reader_fingerprint", "split",
 ]  # fmt: skip
 
-_VERSION = 2  # goes up when a reader gives other records for the same bytes
+_VERSION = 3  # goes up when a reader gives other records for the same bytes
 
 
 def read_slice(piece: Slice, columns: Columns, options: ExtractOptions, workers: int = 1) -> Iterator[Read]:
@@ -51,6 +51,8 @@ def read_slice(piece: Slice, columns: Columns, options: ExtractOptions, workers:
         yield from delimited.read_csv(piece, columns)
     elif piece.kind == "warc":
         yield from warc.read(piece, options, workers)
+    elif piece.kind == "wet":
+        yield from warc.read_texts(piece, options.max_bytes)
     elif piece.kind == "html":
         yield from _read_html(piece, options)
     elif piece.kind in FILE_KINDS:
