@@ -271,11 +271,8 @@ def _with_place(rows: pl.DataFrame, pages: pl.DataFrame) -> pl.DataFrame:
 
 def _with_content(session: Session, rows: pl.DataFrame, documents: Content) -> pl.DataFrame:
     """Rows with the columns of the document, and where it lies."""
-    columns = ["key", pl.col("url").alias("own_url"), *_COLUMNS, *_extra(session)]
-    content = documents.find(rows.get_column("key"), ["key", "url", *_COLUMNS, *_extra(session)]).select(
-        columns
-    )
-    rows = rows.join(content, on="key", how="left", maintain_order="left")
+    content = documents.find(rows.get_column("key"), ["key", "url", *_COLUMNS, *_extra(session)])
+    rows = rows.join(content.rename({"url": "own_url"}), on="key", how="left", maintain_order="left")
     site = pl.col("kind") == "site"
     rows = rows.with_columns(url=pl.when(site).then("path").otherwise(pl.col("own_url").fill_null("")))
     return _with_source_columns(session, rows.drop("own_url", "path", "kind"))
