@@ -149,6 +149,7 @@ def test_a_mistyped_command_imports_nothing_heavy_either():
         (["plan", "--lak", "x"], "Unknown option: --lak. Did you mean --lake?", "curate plan --help"),
         (["search"], "QUESTION", "curate search --help"),
         (["search", "x", "--k", "many"], '"many" into int', "curate search --help"),
+        (["search", "x", "--k", "0"], '"0" for --k', "curate search --help"),
         (["search", "x", "--mode", "fuzzy"], "hybrid", "curate search --help"),
         (["log", "too", "much"], "too", "curate log --help"),
         (["run", "nowhere.toml"], "There is no recipe nowhere.toml", "curate init"),
@@ -187,6 +188,14 @@ def test_a_failure_that_is_no_misuse_exits_with_1(capsys, tmp_path):
     said = refusal(capsys, "log", "--lake", tmp_path / "none", code=1)
     assert said.startswith("error: ")
     assert "holds no lake" in said
+
+
+@pytest.mark.parametrize("asked", ["kept.jsonl", "kept.jsonl.curate"])
+def test_the_lake_of_a_clean_is_named_to_who_asks_beside_it(asked, capsys, tmp_path):
+    home = tmp_path / "kept.jsonl.curate" / "lake"
+    (home / "runs" / "_delta_log").mkdir(parents=True)
+    said = refusal(capsys, "show", "--lake", tmp_path / asked, code=1)
+    assert f"hint: --lake {home} holds one." in said
 
 
 def test_a_fault_of_ours_is_one_line_and_debug_shows_the_rest(capsys, tmp_path, monkeypatch):
