@@ -135,6 +135,11 @@ def dedup(
         "keeper": keeper, "within": within, "weights": weights,
     }  # fmt: skip
     options: dict[str, Any] = {name: value for name, value in given.items() if value not in (None, "")}
+    if longer is not None and similarity != "containment":
+        raise UsageError(
+            f"--longer {longer:g} says how far containment is looked for, and similarity is {similarity}.",
+            hint="Give --similarity containment too, or leave it out.",
+        )
     if explain:
         _explain(options, as_json=as_json)
         return
@@ -142,6 +147,11 @@ def dedup(
         raise UsageError(
             "Files to deduplicate, and where the result goes, are both needed.",
             hint="curate dedup new.jsonl -o fresh.parquet; curate dedup --explain needs neither.",
+        )
+    if weights and "weight" not in add:
+        raise UsageError(
+            f"--weights {weights} makes a column of which nothing is written.",
+            hint="Give --add weight too, or leave it out.",
         )
     from curate.cli.outcome import show_written
     from curate.cli.working import working
