@@ -151,7 +151,6 @@ def test_wrong_use_is_told_before_anything_is_written(sides, wrong, error, kind)
         ("--within dump", "names 'dump', which is no column", "Known: "),
         ("--weights much --add weight", "no table 'much'", "fineweb-2"),
         ("--weights fineweb-2", "of which nothing is written", "--add weight"),
-        ("--longer 3", "similarity is jaccard", "--similarity containment"),
         ("--against nowhere.jsonl", "no file ", "Did you mean"),
         ("--drop old", "one side", "--against OLD"),
         ("--columns text=txt", 'no column "txt" for text', 'Did you mean "text"'),

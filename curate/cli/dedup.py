@@ -135,11 +135,6 @@ def dedup(
         "keeper": keeper, "within": within, "weights": weights,
     }  # fmt: skip
     options: dict[str, Any] = {name: value for name, value in given.items() if value not in (None, "")}
-    if longer is not None and similarity != "containment":
-        raise UsageError(
-            f"--longer {longer:g} says how far containment is looked for, and similarity is {similarity}.",
-            hint="Give --similarity containment too, or leave it out.",
-        )
     if explain:
         _explain(options, as_json=as_json)
         return
