@@ -24,7 +24,8 @@ from curate.stages.tokenize import TokenizeOptions
 from schemas.checks import CHECKS
 from schemas.export import EXPORTS, ExportOptions
 from schemas.index import IndexOptions
-from schemas.recipe import Bounds, ReportOptions, Source, packaged_recipes
+from schemas.recipe import Bounds, ReportOptions, packaged_recipes
+from schemas.source import Source
 from schemas.tables import TABLES, Table
 
 FOLDER = Path(__file__).resolve().parent / "reference"

@@ -14,10 +14,8 @@ import pyarrow as pa
 from curate.text.words import find_words
 
 _ANSWER = 20  # words; a passage with fewer answers nothing
-_SHORTEST, _LONGEST = (
-    2,
-    32,
-)  # words of a query: fewer say nothing, more are a paragraph that was made a heading
+# Words of a query: fewer say nothing, more are a paragraph that was made a heading.
+_SHORTEST, _LONGEST = 2, 32
 _LITTLE = 3  # a heading with fewer words ("Notes", "On Windows") says little
 # A heading of more documents than this says nothing ("See also"): 1 % of them, but 2 at least and 100 at most.
 _SHARE, _LEAST, _MOST = 0.01, 2, 100
@@ -34,9 +32,8 @@ class Found(NamedTuple):
     # document, order (in it; 0 is the title), heading, parent, title, and the answer: row, offset, length, text_hash.
     # A title comes after the headings, so that of equal ones the heading is taken.
     queries: pl.DataFrame
-    answers: (
-        pl.DataFrame
-    )  # of each passage the longest text under one heading: row, offset, length, text_hash
+    # Of each passage the longest text under one heading: row, offset, length, text_hash.
+    answers: pl.DataFrame
     names: pl.DataFrame  # name_hash, count: documents with this heading or title
 
 
@@ -109,9 +106,8 @@ def ask(queries: pl.DataFrame, names: pl.DataFrame, documents: int) -> tuple[pl.
 def _lines(passages: pl.DataFrame, torn: bool) -> pl.DataFrame:
     """Every line once, with heading and level if it is one, and the number of its section in the document."""
     before = pl.col("end").shift(1).over("document").fill_null(0)
-    repeated = (before - pl.col("start")).clip(
-        0
-    )  # with overlap, a passage begins with the end of the one before
+    # With overlap, a passage begins with the end of the one before.
+    repeated = (before - pl.col("start")).clip(0)
     lines = (
         passages.lazy()
         .select("row", "document", cut=repeated, line=pl.col("text").str.slice(repeated).str.split("\n"))

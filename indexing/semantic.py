@@ -153,9 +153,8 @@ def _embed_missing(comparing: Comparing, content: Content, rows: pl.DataFrame, e
     appender = content.append()
     keyed = rows.select("home", "home_key", "chars", key="text_digest")
     unknown = keyed.filter(~appender.has(keyed.get_column("key")))
-    missing = locate(
-        session, comparing.base, unknown.unique("key", keep="first", maintain_order=True)
-    )  # in the order in which they lie
+    # In the order in which they lie.
+    missing = locate(session, comparing.base, unknown.unique("key", keep="first", maintain_order=True))
     report.measured += len(missing)
     report.reused = max(len(rows) - report.measured, 0)
     session.progress.start(comparing.table, len(missing))

@@ -18,6 +18,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_TOLD = 60  # known names that a hint lists: all columns and steps of a recipe, but not a folder of files
+
 
 class CurateError(Exception):
     """A failure that names what was found and, in `hint`, what to do next."""
@@ -90,7 +92,10 @@ def did_you_mean(found: str, candidates: Iterable[str]) -> str:
     near = difflib.get_close_matches(found, names, n=2, cutoff=0.6)
     if near:
         return "Did you mean " + " or ".join(f'"{name}"' for name in near) + "?"
-    return "Known: " + ", ".join(names) + "." if names else "None is known."
+    if not names:
+        return "None is known."
+    more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
+    return f"Known: {', '.join(names[:_TOLD])}{more}."
 
 
 def missing_extra(extra: str, feature: str, package: str) -> MissingExtraError:

@@ -6,92 +6,65 @@ import pytest
 
 from tests.lakes import RECIPE, make_recipe
 
+# What each rule, setting and call is answered with: the error and the hint.
+
+RULES = {
+    "word < 3": ("'word', which is no column", 'Did you mean "words"'),
+    "lpad(title, 4000000000, 'x') = ''": (
+        "uses PadStart, which rules may not",
+        "A rule looks at one document",
+    ),
+    "repeat('x', 4000000000) = ''": ("unsupported function 'repeat'", "A rule is true for"),
+    "replace(title, '', 'xxxxxxxx') = ''": (
+        "uses Replace, which rules may not",
+        "A rule looks at one document",
+    ),
+    "words IN (SELECT 1)": ("uses Agg, which rules may not", "A rule looks at one document"),
+    "words <": (r"\[filtered.length\] drop.x: .* no SQL", "for example"),
+    "NULL": (r"\[filtered.length\] drop.x: .* gives Null", "comparison"),
+    "words < NULL": ("gives NULL for an empty document", "COALESCE"),
+    "words > AVG(words)": ("AVG.* may not", "one document"),
+}
+SETTINGS = {
+    "extends=doc": ('extends "doc", which is neither packaged nor a file', 'Did you mean "docs"'),
+    "filterd.length.drop.x=TRUE": ("filterd", 'Did you mean "filtered"'),
+    "filtered.lenght.drop.x=TRUE": ('no stage "lenght"', 'Did you mean "length"'),
+    "deduplicated.minhash.treshold=1": ('no option "treshold"', 'Did you mean "threshold"'),
+    "deduplicated.minhash.threshold=2": ("threshold = 2", "similarity"),
+    "sources.files.fils=x": ('no key "fils"', 'Did you mean "files"'),
+    'sources.files.keep={file="string"}': ('keeps "file"', "Rename the column"),
+    'sources.files.keep={length="int"}': ('keeps "length"', "Rename the column"),
+    "filtered.title.use=length": (r"\[filtered.title\] is called like a column", "my_title"),
+    "corpus.length={}": (r"\[corpus.length\] is called like a step of filtered", "my_length"),
+    "filtered.langid.max_chars=-1": (r"\[filtered.langid\] max_chars = -1", "characters read"),
+    "filtered.perplexity={}": (r"\[filtered.perplexity\] has no model", "path of a KenLM model"),
+    # Delta Lake would not tell them apart.
+    'filtered.LENGTH={use="length"}': (r"\[filtered.LENGTH\] is called like a step of filtered", "my_LENGTH"),
+    'sources.files.keep={Topic="string",topic="string"}': (
+        'keeps "topic" beside "Topic"|keeps "Topic" beside "topic"',
+        "Rename",
+    ),
+}
+CALLS = {
+    "run curat.toml": ("There is no recipe curat.toml", "curate init"),
+    "run --wrokers 1": ("--wrokers", "--help"),
+    "init s3://bucket/*.jsonl -o new.toml": (
+        "s3://bucket/.* object store",
+        r'files = "s3://bucket/\*.jsonl"',
+    ),
+}
+
+
+def settings(found, key=""):
+    return [pytest.param(["run", "--set", key + one], *told, id=one) for one, told in found.items()]
+
 
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
-        (["run", "curat.toml"], "There is no recipe curat.toml", "curate init"),
-        (["run", "--set", "extends=doc"], "doc", "docs"),
-        (["run", "--set", "filterd.length.drop.x=TRUE"], "filterd", 'Did you mean "filtered"'),
-        (["run", "--set", "filtered.lenght.drop.x=TRUE"], 'no stage "lenght"', 'Did you mean "length"'),
-        (
-            ["run", "--set", "deduplicated.minhash.treshold=1"],
-            'no option "treshold"',
-            'Did you mean "threshold"',
-        ),
-        (["run", "--set", "deduplicated.minhash.threshold=2"], "threshold = 2", "similarity"),
-        (
-            ["run", "--set", "filtered.length.drop.x=word < 3"],
-            "'word', which is no column",
-            'Did you mean "words"',
-        ),
-        (["run", "--set", "sources.files.fils=x"], 'no key "fils"', 'Did you mean "files"'),
-        (["run", "--set", 'sources.files.keep={file="string"}'], 'keeps "file"', "Rename the column"),
-        (["run", "--set", 'sources.files.keep={length="int"}'], 'keeps "length"', "Rename the column"),
-        (
-            ["run", "--set", "filtered.title.use=length"],
-            r"\[filtered.title\] is called like a column",
-            "my_title",
-        ),
-        (
-            ["run", "--set", "corpus.length={}"],
-            r"\[corpus.length\] is called like a step of filtered",
-            "my_length",
-        ),
-        (["run", "--wrokers", "1"], "--wrokers", "--help"),
-        (
-            ["run", "--set", "filtered.length.drop.x=lpad(title, 4000000000, 'x') = ''"],
-            "lpad|LPad|PadStart",
-            "A rule",
-        ),
-        (["run", "--set", "filtered.length.drop.x=repeat('x', 4000000000) = ''"], "repeat", "A rule"),
-        (
-            ["run", "--set", "filtered.length.drop.x=replace(title, '', 'xxxxxxxx') = ''"],
-            "replace|Replace",
-            "A rule",
-        ),
-        (["run", "--set", "filtered.length.drop.x=words IN (SELECT 1)"], "rule", "rule"),
-        (
-            ["run", "--set", "filtered.length.drop.x=words <"],
-            r"\[filtered.length\] drop.x: .* no SQL",
-            "for example",
-        ),
-        (
-            ["run", "--set", "filtered.length.drop.x=NULL"],
-            r"\[filtered.length\] drop.x: .* gives Null",
-            "comparison",
-        ),
-        (
-            ["run", "--set", "filtered.length.drop.x=words < NULL"],
-            "gives NULL for an empty document",
-            "COALESCE",
-        ),
-        (["run", "--set", "filtered.length.drop.x=words > AVG(words)"], "AVG.* may not", "one document"),
-        (
-            ["run", "--set", "filtered.langid.max_chars=-1"],
-            r"\[filtered.langid\] max_chars = -1",
-            "characters read",
-        ),
-        (
-            ["run", "--set", "filtered.perplexity={}"],
-            r"\[filtered.perplexity\] model",
-            "path of a KenLM model",
-        ),
-        (
-            ["run", "--set", 'filtered.LENGTH={use="length"}'],  # Delta Lake would not tell them apart
-            r"\[filtered.LENGTH\] is called like a step of filtered",
-            "my_LENGTH",
-        ),
-        (
-            ["run", "--set", 'sources.files.keep={Topic="string",topic="string"}'],
-            'keeps "topic" beside "Topic"|keeps "Topic" beside "topic"',
-            "Rename",
-        ),
-        (
-            ["init", "s3://bucket/*.jsonl", "-o", "new.toml"],
-            "s3://bucket/.* object store",
-            r"files = \"s3://bucket/\*.jsonl\"",
-        ),
+        *settings(RULES, "filtered.length.drop.x="),
+        *settings(SETTINGS),
+        *[pytest.param(call.split(), *told, id=call) for call, told in CALLS.items()],
     ],
 )
 def test_what_is_misspelt_or_forbidden_is_said_before_anything_begins(
@@ -99,8 +72,7 @@ def test_what_is_misspelt_or_forbidden_is_said_before_anything_begins(
 ):
     make_recipe(tmp_path, count=2)
     said = curate(*arguments)
-    assert said.code == 2
-    assert said.out == ""
+    assert (said.code, said.out) == (2, "")
     assert re.search(message, said.error)
     assert re.search(hint, said.hint)
     assert not (tmp_path / "lake").exists()

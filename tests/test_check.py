@@ -7,6 +7,8 @@ import pytest
 from curate.cli import main
 from curate.engine.canaries import check_recipe
 from curate.engine.canary_texts import canary_texts
+from curate.engine.check_findings import rule_findings
+from schemas.answers import RuleFired
 from schemas.recipe import build_recipe
 from tests.lakes import documents, text, write_jsonl
 
@@ -99,6 +101,14 @@ def test_a_rule_on_a_language_must_catch_some_other_one(faulty):
 
 def test_an_address_that_stays_is_a_fault(faulty):
     assert found(faulty)["the canary an e-mail address"] == "stands in the corpus"
+
+
+def test_of_many_rules_that_caught_canaries_alone_three_are_named():
+    rules = [
+        RuleFired(rule=f"filtered.a.{n}", condition="x", rows=9, failed=0, canaries=["one"]) for n in range(5)
+    ]
+    (note,) = rule_findings(rules)
+    assert (note.level, note.place) == ("note", "filtered.a.0, filtered.a.1, filtered.a.2 and 2 more")
 
 
 def test_every_finding_says_what_to_do(faulty, sound):

@@ -149,10 +149,20 @@ def test_a_mistyped_command_imports_nothing_heavy_either():
         (["plan", "--lak", "x"], "Unknown option: --lak. Did you mean --lake?", "curate plan --help"),
         (["search"], "QUESTION", "curate search --help"),
         (["search", "x", "--k", "many"], '"many" into int', "curate search --help"),
+        (["search", "x", "--k", "0"], '"0" for --k', "curate search --help"),
         (["search", "x", "--mode", "fuzzy"], "hybrid", "curate search --help"),
         (["log", "too", "much"], "too", "curate log --help"),
         (["run", "nowhere.toml"], "There is no recipe nowhere.toml", "curate init"),
         (["clean", "a.jsonl", "-o", "b.jsonl", "--columns", "body"], "names no column", "text=body"),
+        (["clean", "a.jsonl", "-o", "b.jsonl", "--columns", "=body"], "names no column", "text=body"),
+        (["dedup", "a.jsonl", "-o", "b.jsonl", "--columns", "text="], "names no column", "text=body"),
+        (["clean", "a.jsonl", "-o", "b.jsonl", "--columns", "text=a", "--columns", "text=b"], 'text is in "a" and in "b"', "one of them"),
+        (["clean", "a.jsonl", "-o", "b.jsonl", "--columns", "tekst=body"], "nothing asks for a column tekst", 'Did you mean "text"?'),
+        (["dedup", "a.jsonl", "-o", "b.jsonl", "--columns", "tekst=body"], "nothing asks for a column tekst", 'Did you mean "text"?'),
+        (["clean", "a.jsonl", "-o", "b.jsonl", "--set", 'filtered.langid.drop.x=language = "de"'], "names 'de'", "in single quotes: 'de'"),
+        (["clean", "a.jsonl", "-o", "b.jsonl", "--set", "filtered.classifier.model=x"], "has no label, which it needs", "probability"),
+        (["check", "wbe", "--sample", "a.jsonl"], "There is no recipe wbe", 'Did you mean "web"?'),
+        (["run", "web"], "There is no recipe web", "curate init URL|FILES... --extends web"),
         (["plan", "--set", "novalue"], "has no value", "KEY=VALUE"),
         (["init"], "Nothing to look at", "curate init https://"),
         (["run", "--limit", "-1"], '"-1" for --limit', "curate run --help"),
@@ -178,6 +188,14 @@ def test_a_failure_that_is_no_misuse_exits_with_1(capsys, tmp_path):
     said = refusal(capsys, "log", "--lake", tmp_path / "none", code=1)
     assert said.startswith("error: ")
     assert "holds no lake" in said
+
+
+@pytest.mark.parametrize("asked", ["kept.jsonl", "kept.jsonl.curate"])
+def test_the_lake_of_a_clean_is_named_to_who_asks_beside_it(asked, capsys, tmp_path):
+    home = tmp_path / "kept.jsonl.curate" / "lake"
+    (home / "runs" / "_delta_log").mkdir(parents=True)
+    said = refusal(capsys, "show", "--lake", tmp_path / asked, code=1)
+    assert f"hint: --lake {home} holds one." in said
 
 
 def test_a_fault_of_ours_is_one_line_and_debug_shows_the_rest(capsys, tmp_path, monkeypatch):
@@ -270,13 +288,21 @@ def test_a_clean_says_where_the_kept_and_the_dropped_are(tmp_path, capsys, monke
     )
     kept = [json.loads(line) for line in Path("kept.jsonl").read_text().splitlines()]
     assert len(kept) == 14
-    assert re.search(
-        r"✓ clean: 14 documents, \d", shown
-    )  # nobody counts its versions; nothing was there before
+    # Nobody counts its versions; nothing was there before.
+    assert re.search(r"✓ clean: 14 documents, \d", shown)
     dropped = re.search(r"dropped  (\S+)", shown).group(1)
     assert Path(dropped).is_file()
     following = re.search(r"next     curate (.+)", shown).group(1)
     assert "posts.jsonl#" in answer(capsys, *following.split())
+
+
+@pytest.mark.slow
+def test_a_clean_into_shards_names_a_file_that_is_there(tmp_path, capsys, monkeypatch):
+    write_jsonl(tmp_path / "posts.jsonl", documents(5))
+    monkeypatch.chdir(tmp_path)
+    shown = answer(capsys, "clean", "posts.jsonl", "-o", "kept.jsonl", "--shard-size", "1MB", "--workers", 1)
+    assert re.search(r"kept +kept-00000.jsonl", shown)
+    assert Path("kept-00000.jsonl").is_file()
 
 
 def test_the_log_has_a_line_for_each_run(lake, capsys):
@@ -582,10 +608,8 @@ def test_run_search_and_the_index_commands(tmp_path, capsys, monkeypatch):
     )
     assert re.search(asked, answer(capsys, "search", "code of door 7", "--k", 1))
     (row,) = json.loads(answer(capsys, "log", "--json"))
-    assert (row["kind"], row["live"]) == (
-        "run",
-        version["version"],
-    )  # it put an index live, and is a run all the same
+    # It put an index live, and is a run all the same.
+    assert (row["kind"], row["live"]) == ("run", version["version"])
     for setting, made in (
         ("chunk_tokens=64", "chunk_tokens 200 → 64: a run would make chunks, vectors and the index anew."),
         ("dtype=bfloat16", 'dtype "float32" → "bfloat16": a run would make vectors and the index anew.'),

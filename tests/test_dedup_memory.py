@@ -35,9 +35,8 @@ def test_stored_sketches_are_read_batch_by_batch(tmp_path):
         sketches = [row.astype("<u4").tobytes() for row in slots[part]]
         columns = [pa.array(keys[part]), pa.array(sketches, pa.large_binary()), pa.array(shingles[part])]
         pq.write_table(pa.table(columns, TABLES["signatures"].schema), tmp_path / name, row_group_size=20)
-    wanted = np.append(
-        rng.permutation(100)[:60], [3, 3, 250]
-    )  # a text may stand twice, and one has no sketch
+    # A text may stand twice, and one has no sketch.
+    wanted = np.append(rng.permutation(100)[:60], [3, 3, 250])
     digests = key_lanes(pl.Series([f"{number:032x}" for number in wanted]))
     batches = list(signature_batches([tmp_path / "a", tmp_path / "b"], digests, 16))
     found = np.concatenate([batch[0] for batch in batches])

@@ -12,7 +12,8 @@ from curate.engine.preview import preview
 from curate.engine.progress import Progress
 from curate.lake.lake import Lake
 from schemas.errors import CurateError, UsageError
-from schemas.recipe import Source, load_recipe
+from schemas.recipe import load_recipe
+from schemas.source import Source
 from tests.lakes import RECIPE, digests, documents, make_recipe, run, write_jsonl
 
 
@@ -184,6 +185,7 @@ def test_a_deleted_file_leaves_the_corpus_and_comes_back_without_work(tmp_path):
     )
     report = run(recipe)
     assert report.table("corpus").gone == 1
+    assert [(reason.reason, reason.dropped) for reason in report.table("pages").reasons] == [("gone", 1)]
     page.write_text(body)
     assert run(recipe).table("filtered").measured == 0
     assert len(corpus(tmp_path / "lake")) == 23

@@ -308,11 +308,8 @@ def test_the_overlap_with_the_live_version_is_reported(tmp_path):
     renamed = passages(60).set_column(1, "document_id", pa.array([f"new{i}" for i in range(60)]))
     other = build(tmp_path, renamed, live=live.path)
     (overlap,) = [check for check in other.checks if check.name == "overlap"]
-    assert (overlap.passed, overlap.severity, other.passed) == (
-        False,
-        "warning",
-        True,
-    )  # a warning blocks nothing
+    # A warning blocks nothing.
+    assert (overlap.passed, overlap.severity, other.passed) == (False, "warning", True)
 
 
 def test_one_faiss_is_installed():

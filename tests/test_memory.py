@@ -17,9 +17,8 @@ FIXED, PER_DOCUMENT = 2_000_000_000, 3_000
 
 
 def peak(folder) -> int:
-    subprocess.run(
-        [sys.executable, "-m", "curate.engine.warm"], check=True
-    )  # kernels are compiled beside a run
+    # Kernels are compiled beside a run.
+    subprocess.run([sys.executable, "-m", "curate.engine.warm"], check=True)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     most, _, code = peak_memory([sys.executable, "-m", "curate", *COMMAND], cwd=folder, **quiet)
     assert code == 0

@@ -87,10 +87,8 @@ def test_a_title_asks_for_the_first_passage_that_is_not_only_the_title():
 def test_the_answer_is_the_text_of_one_section_in_one_passage():
     first, second = f"# Reset the VPN\n\n{ANSWER}", f"{OTHER}\n\n## Ask for help\n\nShort."
     assert asked(("", first, second)) == [("Reset the VPN", ANSWER)]
-    late = (
-        "# Reset the VPN\n\nIn short:",
-        ANSWER,
-    )  # what is too short to answer leaves that to the next passage
+    # What is too short to answer leaves that to the next passage.
+    late = ("# Reset the VPN\n\nIn short:", ANSWER)
     assert asked(("", *late)) == [("Reset the VPN", ANSWER)]
 
 

@@ -607,17 +607,45 @@ def test_the_pages_of_a_warc_file(tmp_path, suffix):
     assert faults[0].message == "https://e.example/2: the server answered 404."
 
 
-def test_a_warc_file_that_breaks_off(tmp_path):
+@pytest.mark.parametrize("suffix", [".warc", ".warc.gz", ".warc.wet", ".warc.wet.gz"])
+def test_a_warc_file_that_breaks_off_keeps_no_half_of_a_record(tmp_path, suffix):
     pytest.importorskip("fastwarc")
     pytest.importorskip("trafilatura")
-    file = tmp_path / "a.warc.gz"
-    file.write_bytes(
-        gzip.compress(response("https://e.example/1", PAGE.encode()))
-        + gzip.compress(response("https://e.example/2", PAGE.encode()))[:-40]
-    )
+    urls = [f"https://e.example/{number}" for number in range(3)]
+    made = [
+        warc_record("conversion", url, PAGE.encode()) if ".wet" in suffix else response(url, PAGE.encode())
+        for url in urls
+    ]
+    packed = [gzip.compress(one) if suffix.endswith(".gz") else one for one in made]
+    file = tmp_path / f"a{suffix}"
+    file.write_bytes(b"".join(packed))
+    whole, none = read(file)
+    assert ([row["url"] for row in whole], none) == (urls, [])
+    file.write_bytes(b"".join(packed)[: -len(packed[-1]) // 3])
+    rows, (fault,) = read(file)
+    assert rows == whole[:2]
+    assert (fault.ordinal, fault.reason) == (2, "error:read")
+    assert fault.message == f"{urls[2]}: the file breaks off here (an unfinished download?)."
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_the_texts_of_a_wet_file(tmp_path, suffix):
+    pytest.importorskip("fastwarc")
+    records = [
+        warc_record("warcinfo", "", b"Software-Info: a converter"),
+        warc_record("conversion", "https://e.example/1", "Über uns\nWir sind da.".encode()),
+        warc_record("conversion", "https://e.example/2", b"x" * (OPTIONS.max_bytes + 1)),
+        warc_record("conversion", "https://e.example/3", b"caf\xe9"),
+    ]
+    file = tmp_path / f"a.warc.wet{suffix}"
+    packed = [gzip.compress(part) if suffix else part for part in records]
+    file.write_bytes(b"".join(packed))
     rows, faults = read(file)
-    assert [row["url"] for row in rows][:1] == ["https://e.example/1"]
-    assert all(fault.reason == "error:read" for fault in faults)
+    assert [(row["ordinal"], row["url"], row["text"]) for row in rows] == [
+        (1, "https://e.example/1", "Über uns\nWir sind da."),
+        (3, "https://e.example/3", "caf\ufffd"),
+    ]
+    assert [(fault.ordinal, fault.reason) for fault in faults] == [(2, "skipped:too_large")]
 
 
 # Loaders
@@ -763,6 +791,7 @@ def test_a_pattern_that_finds_nothing_is_an_error(tree, pattern, message, hint):
         ("a.ndjson.zst", "jsonl"),
         ("A.HTM", "html"),
         ("a.warc.gz", "warc"),
+        ("CC-MAIN-20240220.warc.wet.gz", "wet"),
         ("a.md.gz", None),
         ("a.gz", None),
         ("a", None),

@@ -79,9 +79,8 @@ def test_an_answer_says_what_answered_it():
     assert hits.took_ms > 0
     assert not large_library().search("vpn").exact
     assert large_library().search("vpn", exact=True).exact
-    assert (
-        large_library().search("vpn", where="document_id = 'd00003'").exact
-    )  # few are left: compared one by one
+    # Few are left: compared one by one.
+    assert large_library().search("vpn", where="document_id = 'd00003'").exact
 
 
 @pytest.mark.slow

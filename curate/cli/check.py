@@ -11,8 +11,10 @@ from curate.cli.options import Count, Json, Settings, read_settings
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from schemas.answers import CanaryOutcome, Finding, RecipeCheck, RuleFired
     from schemas.recipe import Recipe
-    from schemas.report import CanaryOutcome, Finding, RecipeCheck, RuleFired
+
+_BESIDE = 28  # characters for numbers and the name of a canary, in two lines
 
 
 def check(
@@ -86,10 +88,13 @@ def _shown(found: RecipeCheck) -> list[RenderableType]:
 
 
 def _rules(rules: list[RuleFired]) -> RenderableType:
-    from curate.cli.terminal import table, text
+    from curate.cli.terminal import results, table, text
     from curate.reports.numbers import share
 
-    made = table("rule", "sample", "share", "catches", right=("sample", "share"))
+    # The name of a rule in one piece is copied easily, but must leave room for what stands beside it.
+    longest = max(len(rule.rule) for rule in rules)
+    whole = ("rule",) if longest + _BESIDE <= results().width else ()
+    made = table("rule", "sample", "share", "catches", right=("sample", "share"), whole=whole)
     for rule in rules:
         caught = rule.canaries[0] if rule.canaries else ""
         made.add_row(

@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext, redirect_stdout
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from curate.cli.clean import read_columns
-from curate.cli.options import Json, Limit, Memory, Strict, Workers
+from curate.cli.options import (
+    Add,
+    Columns,
+    Json,
+    Limit,
+    Memory,
+    Out,
+    ShardSize,
+    Strict,
+    Workers,
+    read_columns,
+)
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
-    from schemas.report import RunReport
+    from rich.table import Table
+
+    from curate.dedup.presets import Curve
 
 
 def _text(meaning: str) -> Parameter:
     return Parameter(help=meaning, show_default=False)
 
 
-def _again(meaning: str) -> Parameter:
-    return Parameter(help=meaning, negative="", consume_multiple=False, show_default=False)
-
-
 _Files = Annotated[
     tuple[str, ...],
     Parameter(
         help="Files, folders, globs and s3:// URLs, as curate clean takes them; or a lake, or LAKE/NAME.",
-        allow_leading_hyphen=True,
-        show_default=False,
-    ),
-]
-_Out = Annotated[
-    str,
-    Parameter(
-        name=["--out", "-o"],
-        help="Where the kept documents go: .parquet, .jsonl, .jsonl.gz, .jsonl.zst or .csv; a folder (kept/) of Parquet "
-        "files; or - for JSON lines on stdout.",
         allow_leading_hyphen=True,
         show_default=False,
     ),
@@ -93,28 +89,16 @@ _Keeper = Annotated[
     ),
 ]
 _Within = Annotated[str, _text("A column: only documents with the same value of it are compared.")]
-_Columns = Annotated[
-    tuple[str, ...],
-    _again("Which column holds what: text=body, dump=metadata.dump. May be given again."),
-]
-_Add = Annotated[
-    tuple[str, ...],
-    _again(
-        "A column beside those of the input: stands_for, how many documents each one stands for, or weight, how often to "
-        "read it in training. May be given again."
-    ),
-]
 _Weights = Annotated[
     str, _text("Where the weight comes from: fineweb-2, by how many documents a kept one stands for.")
 ]
-_ShardSize = Annotated[str, _text("Write several files of about this size, such as 512MB.")]
 
 
 def dedup(
     files: _Files = (),
     /,
     *,
-    out: _Out = "",
+    out: Out = "",
     against: _Against = (),
     drop: _Drop = "new",
     preset: _Preset = "",
@@ -125,10 +109,10 @@ def dedup(
     explain: _Explain = False,
     keeper: _Keeper = "",
     within: _Within = "",
-    columns: _Columns = (),
-    add: _Add = (),
+    columns: Columns = (),
+    add: Add = (),
     weights: _Weights = "",
-    shard_size: _ShardSize = "",
+    shard_size: ShardSize = "",
     strict: Strict = False,
     limit: Limit = 0,
     workers: Workers = None,
@@ -159,6 +143,12 @@ def dedup(
             "Files to deduplicate, and where the result goes, are both needed.",
             hint="curate dedup new.jsonl -o fresh.parquet; curate dedup --explain needs neither.",
         )
+    if weights and "weight" not in add:
+        raise UsageError(
+            f"--weights {weights} makes a column of which nothing is written.",
+            hint="Give --add weight too, or leave it out.",
+        )
+    from curate.cli.outcome import show_written
     from curate.cli.working import working
     from curate.engine.dedup_files import dedup as dedup_files
 
@@ -167,72 +157,58 @@ def dedup(
             files, out, against=against, drop=drop, options=options, columns=read_columns(columns), add=add,
             shard_size=shard_size, strict=strict, limit=limit, workers=workers, memory=memory, progress=progress,
         )  # fmt: skip
-    _show(report, out, as_json=as_json)
-
-
-def _show(report: RunReport, out: str, *, as_json: bool) -> None:
-    """What became of the documents; with OUT "-" on stderr, for stdout has rows."""
-    from curate.cli.outcome import largest_reason, show_outcome
-    from curate.cli.terminal import show_json
-    from curate.engine.clean import beside_output
-
-    beside = beside_output(Path(out))
-    where = {} if out == "-" else {"kept": out, "dropped": f"{beside}/dropped.parquet"}
-    reason = largest_reason(report)
-    rows = f"--dropped {reason}" if reason else "corpus"
-    then = "" if out == "-" else f"curate show {rows} --lake {beside}/lake"
-    with redirect_stdout(sys.stderr) if out == "-" else nullcontext():
-        if as_json:
-            show_json(report.model_dump())
-        else:
-            show_outcome(report, where=where, then=then)
+    show_written(report, out, shard_size, as_json=as_json)
 
 
 def _explain(options: dict[str, Any], *, as_json: bool) -> None:
     """Show the curves of these options and of all presets."""
-    from curate.cli.terminal import show, show_json, table
+    from curate.cli.terminal import show, show_json
     from curate.dedup.containment import contained_curves
-    from curate.dedup.presets import PRESETS, SIMILARITIES
+    from curate.dedup.presets import PRESETS
     from curate.dedup.presets import explain as curve_of
     from curate.engine.dedup_files import read_options
 
     asked = read_options(options)
     b, r = asked.band_shape
-    curves = {
-        "these options": curve_of({"bands": b, "rows": r}),
-        **{name: curve_of(name) for name in PRESETS},
-    }
+    yours, published = curve_of({"bands": b, "rows": r}), {name: curve_of(name) for name in PRESETS}
     contained = contained_curves(b, r) if asked.similarity == "containment" else {}
     if as_json:
-        show_json(
-            {name: vars(curve) for name, curve in curves.items()}
-            | (
-                {"containment": {f"{times:g}": chances for times, chances in contained.items()}}
-                if contained
-                else {}
-            )
-        )
+        told: dict[str, Any] = {name: vars(curve) for name, curve in published.items()}
+        if contained:
+            told["containment"] = {f"{times:g}": chances for times, chances in contained.items()}
+        show_json({"these options": vars(yours), **told})
         return
-    columns: dict[tuple[int, int], list[str]] = {}
-    for name, curve in list(curves.items())[1:]:
-        columns.setdefault((curve.bands, curve.rows), []).append(name)
-    mine = curves.pop("these options")
-    heads = [
-        "",
-        f"{b} x {r}\nyours",
-        *(f"{b} x {r}\n" + "\n".join(names) for (b, r), names in columns.items()),
-    ]
-    made = table(*heads, right=heads)
-    shown = [mine, *(curves[names[0]] for names in columns.values())]
-    for row, similarity in enumerate(mine.similarity):
-        made.add_row(f"{similarity:.2f}", *(f"{curve.probability[row]:.3f}" for curve in shown))
-    show("How likely a pair of a similarity is to be compared, with bands x rows:", made)
+    show("How likely a pair of a similarity is to be compared, with bands x rows:", _curves(yours, published))
     if contained:
-        heads = ["", *(f"{times:g} times\nas long" for times in contained)]
-        made = table(*heads, right=heads)
-        for row, share in enumerate(SIMILARITIES):
-            made.add_row(f"{share:.2f}", *(f"{chances[row]:.3f}" for chances in contained.values()))
         show(
             f"By containment, yours ({b} x {r}): by the share of the shorter text, and the longer one's length:",
-            made,
+            _contained(contained),
         )
+
+
+def _curves(yours: Curve, published: Mapping[str, Curve]) -> Table:
+    """A column for each shape, under the names of the presets that have it."""
+    named: dict[tuple[int, int], list[str]] = {}
+    for name, curve in published.items():
+        named.setdefault((curve.bands, curve.rows), []).append(name)
+    columns = {f"{yours.bands} x {yours.rows}\nyours": yours.probability}
+    for (bands, rows), names in named.items():
+        columns[f"{bands} x {rows}\n" + "\n".join(names)] = published[names[0]].probability
+    return _by_similarity(yours.similarity, columns)
+
+
+def _contained(chances: Mapping[float, Sequence[float]]) -> Table:
+    """A column for each length of the longer text."""
+    from curate.dedup.presets import SIMILARITIES
+
+    columns = {f"{times:g} times\nas long": chances for times, chances in chances.items()}
+    return _by_similarity(SIMILARITIES, columns)
+
+
+def _by_similarity(similarities: Sequence[float], columns: Mapping[str, Sequence[float]]) -> Table:
+    from curate.cli.terminal import table
+
+    made = table("", *columns, right=["", *columns])
+    for row, similarity in enumerate(similarities):
+        made.add_row(f"{similarity:.2f}", *(f"{chances[row]:.3f}" for chances in columns.values()))
+    return made

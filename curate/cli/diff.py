@@ -11,7 +11,7 @@ from curate.cli.options import Json, Lake, Name
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from schemas.report import Difference, Moved
+    from schemas.answers import Difference, Moved
 
 
 def diff(

@@ -52,9 +52,10 @@ def look_at_files(patterns: list[str], out: str) -> Found:
         name_from(Path(patterns[0]).name.split(".")[0].strip("*") or Path.cwd().name),
         extends, why, "files", _lines(patterns, out, columns), short=first, languages=languages_of(texts),
     )  # fmt: skip
+    others = f" (or {', '.join(candidates)})" if candidates else ""
     found.facts = [
         ("files", f"{', '.join(f'{count:,} {kind}' for kind, count in kinds.most_common())}, {size(_bytes(files))}"),
-        ("text", f"column {columns['text']}" + (f" (or {', '.join(candidates)})" if candidates else "") if columns else ""),
+        ("text", f"column {columns['text']}{others}" if columns else ""),
         ("words", f"{first:,}, {median:,} and {third:,} (quartiles of {plural(len(texts), 'document')})" if texts else ""),
         ("languages", ", ".join(f"{code or 'unknown'} {share:.0%}" for code, share in found.languages.items())),
         ("time", _time(_bytes(files))),

@@ -69,7 +69,7 @@ def _extras() -> Iterator[Finding]:
         if extra == "index":
             install += f"   (without a GPU, smaller: {_CPU_TORCH})"
         other = {"index": "faiss-gpu", "gpu": "faiss-cpu"}.get(extra, "")
-        if _version(other) if other else "":
+        if other and _version(other):
             install = f"pip uninstall -y {other} && {install}   (it takes the place of {other})"
         title = f"[{extra}]" if extra else f"curate {_version('curate')}"
         if not missing:

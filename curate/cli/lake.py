@@ -72,9 +72,8 @@ def gc(*, keep: Count = 10, lake: Lake = "lake", as_json: Json = False) -> None:
     if as_json:
         show_json(found)
         return
-    freed = size(
-        max(0, found["bytes_before"] - found["bytes_after"])
-    )  # to delete is a commit, which takes some bytes
+    # To delete is a commit, which takes some bytes.
+    freed = size(max(0, found["bytes_before"] - found["bytes_after"]))
     deleted = f"{plural(found['folders'], 'folder')} and {plural(found['files'], 'file')}"
     show(text(f"{freed} freed ({deleted}); {size(found['bytes_after'])} are left."))
 

@@ -44,6 +44,43 @@ Memory = Annotated[
         show_default=False,
     ),
 ]
+Out = Annotated[
+    str,
+    Parameter(
+        name=["--out", "-o"],
+        help="Where the kept documents go: .parquet, .jsonl, .jsonl.gz, .jsonl.zst or .csv; a folder (kept/) of Parquet "
+        "files; or - for JSON lines on stdout, of which nothing else is kept.",
+        allow_leading_hyphen=True,
+        show_default=False,
+    ),
+]
+Columns = Annotated[
+    tuple[str, ...],
+    Parameter(
+        help="Which column holds what: text=body, url=metadata.url; or one that a rule, --within or --keeper names: "
+        "dump=metadata.dump. May be given again.",
+        negative="",
+        consume_multiple=False,
+        show_default=False,
+    ),
+]
+Add = Annotated[
+    tuple[str, ...],
+    Parameter(
+        help="A column beside those of the input: stands_for, how many documents each one stands for, or weight, how often "
+        "to read it in training (--set deduplicated.minhash.weights=fineweb-2, or --weights of dedup). May be given again.",
+        negative="",
+        consume_multiple=False,
+        show_default=False,
+    ),
+]
+ShardSize = Annotated[
+    str,
+    Parameter(
+        help="Write several files of about this size: 512MB makes kept-00000.parquet, kept-00001.parquet ...",
+        show_default=False,
+    ),
+]
 Workers = Annotated[
     int | None,
     Parameter(
@@ -73,6 +110,24 @@ def read_settings(settings: Sequence[str]) -> dict[str, Any]:
             )
         _merge(merged, _parsed(key.strip(), value.strip()))
     return merged
+
+
+def read_columns(columns: Sequence[str]) -> dict[str, str]:
+    """`text=body` as a dict.
+
+    Raises:
+        UsageError: no `=`, nothing on one side of it, or the same on the left of two.
+    """
+    named: dict[str, str] = {}
+    for column in columns:
+        what, _, name = (part.strip() for part in column.partition("="))
+        if not what or not name:
+            raise UsageError(f"--columns {column} names no column.", hint="Write --columns text=body")
+        if named.setdefault(what, name) != name:
+            raise UsageError(
+                f'--columns says that {what} is in "{named[what]}" and in "{name}".', hint="Give one of them."
+            )
+    return named
 
 
 def quoted(value: str) -> str:

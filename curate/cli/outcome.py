@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 import shlex
+import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
 from rich.console import RenderableType
 from rich.text import Text
 
-from curate.cli.terminal import show, text
+from curate.cli.terminal import show, show_json, text
 from curate.reports.funnel import Funnel
 from curate.reports.summary import document_tables, sentence
 from schemas.report import RunReport
+
+
+def show_written(report: RunReport, out: str, shard_size: str, *, as_json: bool) -> None:
+    """What became of the documents of a one-off command; with OUT "-" on stderr, for stdout has rows."""
+    from curate.engine.clean import beside_output
+    from curate.engine.write import check_output, read_size
+
+    with redirect_stdout(sys.stderr) if out == "-" else nullcontext():
+        if as_json:
+            show_json(report.model_dump())
+            return
+        if out == "-":
+            then = "-o kept.jsonl instead of -o - keeps what was dropped, and why"
+            show_outcome(report, where={}, then=then)
+            return
+        output, beside = check_output(out, read_size(shard_size)), beside_output(Path(out))
+        reason = largest_reason(report)
+        several = output.shard_bytes and not output.folder
+        kept = f"{Path(out).with_name(output.shard(0))} ..." if several else out
+        then = at_lake(
+            f"curate show --dropped {reason}" if reason else "curate show corpus", f"{beside}/lake"
+        )
+        where = {"kept": kept, "dropped": f"{beside}/dropped.parquet"}
+        show_outcome(report, where=where, then=then, lake=f"{beside}/lake")
 
 
 def show_outcome(report: RunReport, *, where: dict[str, str], then: str, lake: str = "") -> None:

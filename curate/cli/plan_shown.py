@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from schemas.report import AtTheEdge, LanguageEffect, Preview, TablePreview
+    from schemas.answers import AtTheEdge, LanguageEffect, Preview, TablePreview
 
 _LANGUAGES = 12
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from curate.cli.options import Json, Lake, Name
+from curate.cli.options import Count, Json, Lake, Name
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,7 +23,7 @@ def search(
     question: str,
     /,
     *,
-    k: int = 3,
+    k: Count = 3,
     where: Annotated[str, Parameter(show_default=False)] = "",
     mode: Literal["hybrid", "dense", "lexical"] = "hybrid",
     exact: Annotated[bool, Parameter(negative="", show_default=False)] = False,

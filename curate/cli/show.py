@@ -65,7 +65,7 @@ def show(
 
 def _corpus(home: OpenLake, name: str, limit: int) -> list[dict[str, Any]]:
     rows = home.read(name, "corpus").head(limit).select("id", "place", "title", "language", "text").collect()
-    return [{**row, "text": " ".join(row["text"][: 4 * _TEXT].split())[:_TEXT]} for row in rows.to_dicts()]
+    return [{**row, "text": _beginning(row["text"])} for row in rows.to_dicts()]
 
 
 def _verdicts(home: OpenLake, name: str, table: str, dropped: str, limit: int) -> list[dict[str, Any]]:
@@ -105,9 +105,13 @@ def _with_texts(home: OpenLake, name: str, rows: pl.DataFrame) -> list[dict[str,
     joined = rows.join(found, on="id", how="left", maintain_order="left").with_columns(
         title=pl.col("title").fill_null(""), text=pl.coalesce("text", "message")
     )
-    return [
-        {**row, "text": " ".join(row["text"].split())[:_TEXT]} for row in joined.drop("message").to_dicts()
-    ]
+    return [{**row, "text": _beginning(row["text"])} for row in joined.drop("message").to_dicts()]
+
+
+def _beginning(text: str) -> str:
+    """What is shown of a text: its first words in one line."""
+    line = " ".join(text[: 4 * _TEXT].split())
+    return line if len(line) <= _TEXT else f"{line[: _TEXT - 1]}…"
 
 
 def _check_reason(rows: pl.LazyFrame, dropped: str) -> None:

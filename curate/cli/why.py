@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from schemas.report import Explanation, RuleOutcome, StepOutcome
+    from schemas.answers import Explanation, RuleOutcome, StepOutcome
 
 _DIFF = {"-": "red", "+": "green", "@": "cyan"}
 _ANSWERS = {0: "no answer", 1: "banned by robots.txt or noindex", 2: "a limit of the crawl"}

@@ -18,6 +18,7 @@ from curate.engine.labels import LABELS, OPERATORS, Case, Labelled
 from schemas.errors import UsageError
 
 Format = Literal["argilla", "label-studio"]
+_EXPORTED = "Export it from Argilla or Label Studio as JSON; curate label --export makes what they take."
 _HINT = 'Labels are lines of JSON as curate label writes them: {"id": ..., "text": ..., "label": "keep", "rule": ...}'
 _KINDS = {field.name: float if field.type == "float" else str for field in fields(Case)}
 
@@ -33,7 +34,7 @@ def read_labels(path: Path) -> list[Labelled]:
     found = []
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         if line.strip():
-            row = _json(line, f"{path}, line {number}")
+            row = _json(line, f"{path}, line {number}", _HINT)
             if not isinstance(row, dict):
                 raise UsageError(f"{path}, line {number} is no JSON object.", hint=_HINT)
             made = _labelled(row, row.get("label"))
@@ -74,15 +75,15 @@ def import_labels(path: Path) -> tuple[list[Labelled], int]:
         UsageError: the file cannot be read as either.
     """
     try:
-        data = _json(path.read_text("utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
+        data = _json(path.read_text("utf-8"), str(path), _EXPORTED)
+    except FileNotFoundError:
         raise UsageError(
-            f"{path} cannot be read: {error}.", hint="Name a JSON file of Argilla or Label Studio."
+            f"There is no file {path}.", hint="curate label --export makes one to label."
         ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}.", hint=_EXPORTED) from None
     if not isinstance(data, list) or not all(isinstance(record, dict) for record in data):
-        raise UsageError(
-            f"{path} is no list of records.", hint="Export it from Argilla or Label Studio as JSON."
-        )
+        raise UsageError(f"{path} is no list of records.", hint=_EXPORTED)
     made = [_from_label_studio(record) if "data" in record else _from_argilla(record) for record in data]
     labels = [one for one in made if one]
     return labels, len(made) - len(labels)
@@ -118,8 +119,8 @@ def _labelled(row: Mapping[str, Any], label: Any) -> Labelled | None:
     return Labelled(**values, label=label) if label in LABELS and values["op"] in OPERATORS else None
 
 
-def _json(text: str, where: str) -> Any:
+def _json(text: str, where: str, hint: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{where} is no JSON: {error}.", hint=_HINT) from None
+        raise UsageError(f"{where} is no JSON: {error}.", hint=hint) from None

@@ -34,8 +34,8 @@ from curate.engine.standing import standing
 from curate.engine.workers import Workers
 from curate.lake.lake import Lake
 from curate.reports.numbers import plural
+from schemas.answers import CanaryOutcome, Finding, RecipeCheck
 from schemas.recipe import Recipe, build_recipe
-from schemas.report import CanaryOutcome, Finding, RecipeCheck
 
 _NAME = "check"
 _BASES = 3  # kept documents of the sample that canaries are made of
@@ -233,9 +233,8 @@ class _Trial:
             limit=self.limit,
         )
         after = _measured_and_judged(home, plan, table)
-        run_tables(
-            self.plan, home.root, tables=[table], workers=1, limit=self.limit
-        )  # as it was, for the next option
+        # As it was, for the next option.
+        run_tables(self.plan, home.root, tables=[table], workers=1, limit=self.limit)
         return not before.equals(after)
 
 

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from curate.engine.canary_texts import LANGUAGE_NAMES
 from curate.engine.plan import Plan
 from curate.reports.numbers import share
-from schemas.report import CanaryOutcome, Finding, Reason, RuleFired
+from schemas.answers import CanaryOutcome, Finding, RuleFired
+from schemas.report import Reason
 
 ADDRESS = "anna.berg@harbour-office.com"
 _HALF = 0.5
+_NAMED = 3  # rules in one line
 
 
 def fired(table: str, reason: Reason, rows: int, canaries: list[str]) -> RuleFired:
@@ -39,8 +41,9 @@ def rule_findings(rules: list[RuleFired]) -> Iterator[Finding]:
             )  # fmt: skip
     idle = [rule.rule for rule in rules if rule.canaries and not rule.failed]
     if idle:
+        more = f" and {len(idle) - _NAMED} more" if len(idle) > _NAMED else ""
         yield Finding(
-            level="note", place=", ".join(idle), what="caught canaries, and nothing of the sample",
+            level="note", place=", ".join(idle[:_NAMED]) + more, what="caught canaries, and nothing of the sample",
             fix="A larger sample tells whether that is needed.",
         )  # fmt: skip
 

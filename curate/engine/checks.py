@@ -35,7 +35,6 @@ from schemas.report import NearError, TableReport
 
 _SAMPLE = 200  # documents whose nearest other one is looked for
 _SAMPLE_EACH_RUN = 20_000  # documents up to which that is done in each run: a fraction of a second
-_INDEXED = ("chunks", "vectors", "index_candidate", "index_live")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from curate.resident import peak_resident
-from schemas.report import Preview, TableReport, Work
+from schemas.answers import Preview, Work
+from schemas.report import TableReport
 
 if TYPE_CHECKING:
     from curate.engine.preview import JudgedAgain

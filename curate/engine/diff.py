@@ -19,9 +19,9 @@ from curate.lake.delta import file_names, open_table
 from curate.lake.disk import disk_errors
 from curate.lake.lake import Lake
 from curate.lake.runs import Head
+from schemas.answers import Difference, Moved, MovedDocument
 from schemas.errors import LakeError, RecipeError, UsageError
 from schemas.recipe import Recipe, Step, packaged_recipes
-from schemas.report import Difference, Moved, MovedDocument
 
 _SAMPLE = 5
 _KIND = "how", "cause", "by"

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from curate.engine.ask import fetch_sources, note_loaded
 from curate.engine.attribution import Attribution
 from curate.engine.buckets import found_in_parts
 from curate.engine.changes import Changes
 from curate.engine.checks import Pinned, records_check, schema_check, table_checks
-from curate.engine.fetch import Fetches, fetch_sources, note_loaded, standing_pages
+from curate.engine.fetch import Fetches, standing_pages
 from curate.engine.judge import Judge
 from curate.engine.plan import PlannedTable
 from curate.engine.read import Reader, extract_options, read_loader

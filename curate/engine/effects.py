@@ -9,8 +9,8 @@ import polars as pl
 from curate.engine.attribution import language
 from curate.engine.plan import PlannedStep, PlannedTable
 from curate.engine.rules import Limit
+from schemas.answers import AtTheEdge, LanguageEffect, RuleEffect
 from schemas.recipe import Recipe
-from schemas.report import AtTheEdge, LanguageEffect, RuleEffect
 
 if TYPE_CHECKING:
     from curate.engine.preview import JudgedAgain

@@ -20,9 +20,9 @@ from curate.lake.disk import disk_errors
 from curate.lake.lake import Lake
 from curate.lake.runs import Head
 from curate.sources.urls import canonical
+from schemas.answers import Explanation, LimitOutcome, Rewrite, RuleOutcome, StepOutcome, TableOutcome
 from schemas.errors import LakeError, UsageError, did_you_mean
 from schemas.recipe import Recipe
-from schemas.report import Explanation, LimitOutcome, Rewrite, RuleOutcome, StepOutcome, TableOutcome
 
 _LISTED = 5  # places that fit, in a hint
 _COMPARED = 20_000  # places among which a similar one is looked for

@@ -23,6 +23,7 @@ from curate.engine.stage import BESIDE_RECIPE, Options, Stage, find_stage, stage
 from curate.lake.digest import digest_json
 from schemas.errors import RecipeError, RuleError, UsageError, did_you_mean
 from schemas.recipe import Recipe, Step
+from schemas.source import ROLES
 from schemas.tables import DOCUMENT_COLUMNS, TABLES, content_schema
 
 T = TypeVar("T", bound=Options)
@@ -161,6 +162,37 @@ def _refuse_unknown_groups(plan: Plan) -> None:
             )
 
 
+def refuse_idle_columns(plan: Plan) -> None:
+    """Where the result has the shape of the input, a column of one's own is for what names it, else a slip.
+
+    Raises:
+        RecipeError: a source's `columns` give a name that is no role, and no rule, key or keeper names it.
+    """
+    named = {
+        column
+        for table in plan.tables
+        for step in table.steps
+        for rule in step.rules.values()
+        for column in rule.columns
+    }
+    named |= {column for table in plan.tables for column in table.reads} | set(plan.recipe.report.by)
+    compared = [
+        step.options
+        for table in plan.tables
+        for step in table.steps
+        if isinstance(step.options, CorpusOptions)
+    ]
+    texts = [getattr(options, key, "") for options in compared for key in ("within", "keeper", "by")]
+    for source in plan.recipe.sources.values():
+        for name, column in source.columns.items():
+            if name in ROLES or name in named or any(name in text for text in texts):
+                continue
+            raise RecipeError(
+                f'columns say that "{name}" is in "{column}", and nothing asks for a column {name}.',
+                hint=f"{did_you_mean(name, ROLES)} Another name is for a rule, for within or for a keeper.",
+            )
+
+
 def _refuse_taken_names(
     recipe: Recipe, table: str, steps: tuple[PlannedStep, ...], before: list[PlannedTable]
 ) -> None:
@@ -256,6 +288,8 @@ def read_options(recipe: Recipe, model: type[T], given: Mapping[str, Any], where
         )
         # What options are together has no key, and all of them are its input.
         what = f"{where} {key} = {fault['input']!r}" if key else where
+        if fault["type"] == "missing":
+            raise RecipeError(f"{where} has no {key}, which it needs.", hint=hint) from None
         raise RecipeError(f"{what}: {fault['msg'].removeprefix('Value error, ')}.", hint=hint) from None
     except UsageError as error:
         raise RecipeError(f"{where}: {error.message}", hint=error.hint) from None

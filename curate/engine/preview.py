@@ -24,9 +24,10 @@ from curate.engine.workers import Workers
 from curate.lake.disk import disk_errors
 from curate.lake.lake import Lake
 from curate.lake.runs import Head
+from schemas.answers import Preview, TablePreview
 from schemas.errors import LakeError
 from schemas.recipe import Recipe
-from schemas.report import Preview, Reason, TablePreview
+from schemas.report import Reason
 
 
 def preview(plan: Plan, lake: str | Path) -> Preview:
@@ -69,9 +70,8 @@ class JudgedAgain:
     known: Head  # the same, with the fingerprints of the plan
     tables: dict[str, TablePreview] = field(default_factory=dict)
     verdicts: dict[str, pl.DataFrame] = field(default_factory=dict)
-    rows: dict[str, pl.DataFrame] = field(
-        default_factory=dict
-    )  # of measured tables, in the order of verdicts
+    # Of measured tables, in the order of verdicts.
+    rows: dict[str, pl.DataFrame] = field(default_factory=dict)
     unmeasured: set[str] = field(default_factory=set)  # ids
 
 

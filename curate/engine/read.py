@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.engine.fetch import refuse
+from curate.engine.ask import refuse
 from curate.engine.plan import PlannedTable
 from curate.engine.session import Session
 from curate.engine.workers import raise_if_stopped
@@ -24,17 +24,14 @@ from curate.lake.digest import digest, digest_column, digest_rows
 from curate.lake.parquet import write_parquet
 from curate.sources.readers import ExtractOptions, Fault, Read
 from curate.sources.record import NO_RECORDS
-from schemas.recipe import Source
 from schemas.report import TableReport
+from schemas.source import Source
 from schemas.tables import TABLES
 
 _DOCUMENTS, _RECORDS = TABLES["documents"].schema, TABLES["records"].schema
 _FLUSH_PAGES, _FLUSH_SECONDS = 500, 10.0
-_AGAIN = (
-    "error:timeout",
-    "error:memory",
-    "error:extract",
-)  # of a page: may go better next time, so it is not recorded
+# Of a page: may go better next time, so it is not recorded.
+_AGAIN = ("error:timeout", "error:memory", "error:extract")
 
 
 def extract_options(table: PlannedTable) -> ExtractOptions:

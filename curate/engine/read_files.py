@@ -34,7 +34,7 @@ from curate.sources.readers import (
 )
 from curate.sources.record import NO_RECORDS
 from curate.sources.remote import is_url
-from schemas.recipe import Source
+from schemas.source import Source
 from schemas.tables import TABLES
 
 _DOCUMENTS, _RECORDS = TABLES["documents"].schema, TABLES["records"].schema

@@ -56,8 +56,10 @@ def _equal(one: Sequence[Piece], two: Sequence[Piece]) -> int:
 def _hunks(before: list[Piece], after: list[Piece]) -> Iterator[str]:
     one, two = [piece for _, piece in before], [piece for _, piece in after]
     for group in SequenceMatcher(None, one, two, autojunk=False).get_grouped_opcodes(1):
-        at = group[0][1]
-        yield f"@@ line {before[at][0] if at < len(before) else before[-1][0] if before else 1} @@"
+        near = (
+            before[min(group[0][1], len(before) - 1)] if before else (1, "")
+        )  # past the end where text was added
+        yield f"@@ line {near[0]} @@"
         for tag, low, high, from_, to in group:
             if tag == "equal":
                 yield from (f" {_shown(piece)}" for piece in one[low:high])

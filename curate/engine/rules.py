@@ -308,8 +308,10 @@ def _refuse_unknown(columns: frozenset[str], schema: pl.Schema, sql: str) -> Non
                 f"The rule {sql!r} compares the whole step {column!r}.",
                 hint=f"Name one of its measurements: {inner}.",
             )
+        text = f"A text stands in single quotes: '{column}'. " if f'"{column}"' in sql else ""
         raise RuleError(
-            f"The rule {sql!r} names {column!r}, which is no column here.", hint=did_you_mean(column, known)
+            f"The rule {sql!r} names {column!r}, which is no column here.",
+            hint=text + did_you_mean(column, known),
         )
 
 

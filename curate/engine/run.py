@@ -15,7 +15,7 @@ from curate.engine.corpus import make_corpus
 from curate.engine.deduplicate import make_deduplicated
 from curate.engine.documents import make_documents, make_pages
 from curate.engine.measure import make_measured
-from curate.engine.plan import Plan
+from curate.engine.plan import Plan, refuse_idle_columns
 from curate.engine.progress import Progress
 from curate.engine.session import Session
 from curate.engine.workers import Workers, give_back, raise_if_stopped
@@ -63,14 +63,16 @@ def run_tables(
 
     A table that fails a blocking check is the last that is made: the report tells. `make` makes a table by
     name; `limit` takes at most so many documents of each source; `memory` is what a search for near-duplicates
-    may take, in bytes; a `strict` run ends at the first input that
-    cannot be read; the lake of a `one_off` run is written quickly rather than small; `then` goes on in the same session, with the lake still held. Where another process
-    runs the same name, this one waits (or fails, with `wait=False`).
+    may take, in bytes; a `strict` run ends at the first input that cannot be read; the lake of a `one_off` run is
+    written quickly rather than small, and its result has the shape of its input; `then` goes on in the same session,
+    with the lake still held. Where another process runs the same name, this one waits (or fails, with `wait=False`).
 
     Raises:
         CurateError: what went wrong, and what to do; finished shards are kept.
     """
     begun = time.perf_counter()
+    if one_off:
+        refuse_idle_columns(plan)
     with (
         compiled_kernels(),
         session_of(plan, lake, limit=limit, workers=workers, progress=progress, wait=wait) as session,

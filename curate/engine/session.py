@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-import polars as pl
 import tomli_w
 
 from curate.dedup.memory import BUDGET
@@ -17,7 +16,6 @@ from curate.engine.plan import Plan, PlannedTable
 from curate.engine.progress import Progress
 from curate.engine.workers import Workers
 from curate.lake.content import MANY
-from curate.lake.digest import content_digest
 from curate.lake.lake import Lake
 from curate.lake.runs import Head
 from schemas.checks import Check
@@ -158,8 +156,3 @@ def _names(checks: list[Check]) -> set[str]:
 def recipe_text(recipe: Recipe) -> str:
     """The resolved recipe as TOML; secrets stay `${NAME}`."""
     return tomli_w.dumps(json.loads(json.dumps(recipe.resolved, default=str)))
-
-
-def verdict_digest(rows: pl.DataFrame) -> str:
-    """Content digest of a verdict table: over id, key and kept."""
-    return content_digest(rows.select("id", "key", "kept"))

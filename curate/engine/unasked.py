@@ -8,7 +8,8 @@ import polars as pl
 
 from curate.sources.crawler.scope import Scope, no_page, repeats
 from curate.sources.urls import canonical, host_of
-from schemas.recipe import Recipe, Source
+from schemas.recipe import Recipe
+from schemas.source import Source
 
 
 def why_unasked(recipe: Recipe, fetches: pl.LazyFrame, url: str, near: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -44,12 +45,18 @@ class Lake:
             except OSError as error:
                 raise LakeError(
                     f"No lake can be made at {self.root}: {error.strerror}.",
-                    hint="--lake FOLDER names another place.",
+                    hint="Name another place: --lake FOLDER, or -o of clean and dedup.",
                 ) from None
         elif not self._is_there():
-            raise LakeError(
-                f"{self.place} holds no lake.", hint="curate run makes one; --lake FOLDER names another."
-            )
+            raise LakeError(f"{self.place} holds no lake.", hint=self._other())
+
+    def _other(self) -> str:
+        """Which lake may have been meant: that of a one-off command lies beside its result."""
+        near = [self.root / "lake", Path(f"{self.root}.curate") / "lake"]
+        for place in near if self.mirror is None else []:
+            if (place / "runs" / "_delta_log").is_dir():
+                return f"--lake {shlex.quote(str(place))} holds one."
+        return "curate run makes one; --lake FOLDER names another."
 
     def _is_there(self) -> bool:
         if self.mirror is not None:

@@ -93,9 +93,8 @@ class State:
                 yield part
             done += len(part)
         if same and done < count:
-            yield (
-                stood.head(0).select(self.schema.names).collect()
-            )  # something is yielded if nothing is left, too
+            # Something is yielded if nothing is left, too.
+            yield stood.head(0).select(self.schema.names).collect()
             yield from _slices(stood, done, self.schema.names)
 
     def _batches(self, parts: Iterable[pl.DataFrame]) -> Iterator[pa.RecordBatch]:

@@ -22,20 +22,27 @@ def _card(table: TableReport, error: NearError) -> dict[str, Any]:
         return round(100 * (similarity - least) / (most - least), 2)
 
     parts = [*error.planted, *error.real]
-    right = f"{error.looked_again - error.wrong:,} of {plural(error.looked_again, 'dropped document')} looked at again"
-    contained = f" By containment, promised up to {error.longer:g} times the length." if error.longer else ""
     return {
         "title": f"{table.table}.{error.step}",
-        "about": f"{error.bands} bands of {error.rows} slots; threshold {error.threshold:g}, wanted there "
-        f"{100 * error.wanted:g} %. {right} are as like their keeper as that.{contained}"
-        if error.looked_again
-        else f"{error.bands} bands of {error.rows} slots; threshold {error.threshold:g}.{contained}",
+        "about": _about(error),
         "curve": " ".join(f"{across(x)},{round(100 - 100 * y, 2)}" for x, y in error.curve),
         "threshold": across(error.threshold),
         "points": [_point(one, across(one.similarity)) for one in parts],
         "axis": [f"{least:g}", f"{(least + most) / 2:g}", f"{most:g}"],
         "rows": [_row(one) for one in parts],
     }
+
+
+def _about(error: NearError) -> str:
+    told = [
+        f"{error.bands} bands of {error.rows} slots; threshold {error.threshold:g}, wanted there {100 * error.wanted:g} %."
+    ]
+    if error.looked_again:
+        right = f"{error.looked_again - error.wrong:,} of {plural(error.looked_again, 'dropped document')}"
+        told.append(f"{right} looked at again are as like their keeper as that.")
+    if error.longer:
+        told.append(f"By containment, promised up to {error.longer:g} times the length.")
+    return " ".join(told)
 
 
 def _point(one: Recall, x: float) -> dict[str, Any]:
@@ -51,10 +58,9 @@ def _point(one: Recall, x: float) -> dict[str, Any]:
 
 def _row(one: Recall) -> dict[str, str]:
     planted = one.similarity == one.to
+    real = f"of the corpus itself, {one.length}" if one.length else "of the corpus itself"
     return {
-        "pairs": f"planted, {one.length} words"
-        if planted
-        else f"of the corpus itself{', ' if one.length else ''}{one.length}",
+        "pairs": f"planted, {one.length} words" if planted else real,
         "similarity": f"{one.similarity:g}" if planted else f"{one.similarity:g} to {one.to:g}",
         "count": f"{one.pairs:,}",
         "found": f"{100 * one.found:.1f} %",

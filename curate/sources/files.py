@@ -17,22 +17,16 @@ OURS = ".curate"  # how folders are called that `clean` makes beside its results
 KINDS = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv",
     ".html": "html", ".htm": "html", ".xhtml": "html", ".md": "markdown", ".markdown": "markdown", ".txt": "text", ".text": "text",
-    ".rst": "text", ".warc": "warc", ".pdf": "pdf", ".docx": "docx", ".pptx": "pptx", ".epub": "epub",
+    ".rst": "text", ".warc": "warc", ".wet": "wet", ".pdf": "pdf", ".docx": "docx", ".pptx": "pptx", ".epub": "epub",
 }  # fmt: skip
-ONE_DOCUMENT = {
-    "html",
-    "markdown",
-    "text",
-    "pdf",
-    "docx",
-    "pptx",
-    "epub",
-}  # kinds whose path is the document's place
+# Kinds whose path is the document's place.
+ONE_DOCUMENT = {"html", "markdown", "text", "pdf", "docx", "pptx", "epub"}
 _PACKED = {
     "jsonl": tuple(COMPRESSIONS),
     "json": tuple(COMPRESSIONS),
     "csv": tuple(COMPRESSIONS),
     "warc": (".gz", ".zst"),
+    "wet": (".gz", ".zst"),
 }
 
 

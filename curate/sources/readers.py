@@ -24,7 +24,8 @@ __all__ = [
     "reader_fingerprint", "split",
 ]  # fmt: skip
 
-_VERSION = 2  # goes up when a reader gives other records for the same bytes
+# By kind: goes up when its reader gives other records for the same bytes.
+_VERSION, _VERSIONS = 2, {"warc": 3}
 
 
 def read_slice(piece: Slice, columns: Columns, options: ExtractOptions, workers: int = 1) -> Iterator[Read]:
@@ -51,6 +52,8 @@ def read_slice(piece: Slice, columns: Columns, options: ExtractOptions, workers:
         yield from delimited.read_csv(piece, columns)
     elif piece.kind == "warc":
         yield from warc.read(piece, options, workers)
+    elif piece.kind == "wet":
+        yield from warc.read_texts(piece, options.max_bytes)
     elif piece.kind == "html":
         yield from _read_html(piece, options)
     elif piece.kind in FILE_KINDS:
@@ -73,7 +76,7 @@ def _read_html(piece: Slice, options: ExtractOptions) -> Iterator[Read]:
 
 def reader_fingerprint(kind: str, options: ExtractOptions | None = None) -> dict[str, str]:
     """All, beside the bytes and the columns, that the records of a kind of file depend on."""
-    base = {"reader": kind, "version": str(_VERSION)}
+    base = {"reader": kind, "version": str(_VERSIONS.get(kind, _VERSION))}
     if kind in FILE_KINDS:
         return base | pages.file_fingerprint()
     return base | (

@@ -57,7 +57,7 @@ def scrapy_settings(job: CrawlJob) -> dict[str, Any]:
         "DOWNLOAD_WARNSIZE": 0,
         "EXTENSIONS_BASE": {throttle: 0},
         "LOG_ENABLED": False,
-        "SCHEDULER": "curate.sources.crawler.spider.FrontierScheduler",
+        "SCHEDULER": "curate.sources.crawler.scheduler.FrontierScheduler",
         "SPIDER_MIDDLEWARES_BASE": {},
         "STATS_DUMP": False,
         "TELNETCONSOLE_ENABLED": False,

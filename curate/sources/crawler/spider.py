@@ -376,29 +376,3 @@ class SiteSpider(Spider):  # type: ignore[misc]
 
 def _location(response: Any) -> str:
     return str((response.headers.get("Location") or b"").decode("utf-8", "replace"))
-
-
-class FrontierScheduler:
-    """What Scrapy's engine asks for requests."""
-
-    def __init__(self, spider: SiteSpider) -> None:
-        self.spider = spider
-
-    @classmethod
-    def from_crawler(cls, crawler: Any) -> FrontierScheduler:
-        """Made by Scrapy once the spider is."""
-        return cls(crawler.spider)
-
-    def has_pending_requests(self) -> bool:
-        """Whether the crawl goes on."""
-        return self.spider.has_pending
-
-    def enqueue_request(self, request: Any) -> bool:
-        """A request that waited (see `SiteSpider._again`): its place comes next."""
-        self.spider.frontier.waiting -= 1
-        self.spider.frontier.back(request.meta["place"])
-        return True
-
-    def next_request(self) -> Any:
-        """The next request, or None."""
-        return self.spider.next_request()
