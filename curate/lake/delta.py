@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,6 +23,7 @@ from schemas.errors import LakeError
 
 # Old versions stay readable for as long as their files do: ten years of log.
 _CONFIGURATION = {"delta.logRetentionDuration": "interval 3650 days", "delta.dataSkippingNumIndexedCols": "0"}
+_LOG_FILES = "[0-9]" * 20 + ".json"
 
 
 class ConflictError(Exception):
@@ -43,6 +45,31 @@ def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:
         raise LakeError(
             f"The table {folder} cannot be opened: {error}", hint="curate lake verify tells what is damaged."
         ) from error
+
+
+def read_table(folder: Path, version: int | None = None) -> DeltaTable | None:
+    """`open_table` for who only reads: others hold the same table, and nobody may move it to another version.
+
+    It is opened once while its log is the same: a run asks a hundred times, mostly what it asked before.
+    """
+    log = folder / "_delta_log"
+    if mirror_of(folder) is not None:
+        return open_table(folder, version)
+    if version is None:
+        version = max((int(file.stem) for file in log.glob(_LOG_FILES)), default=None)
+    if version is None:
+        return open_table(folder)
+    try:
+        found = (log / f"{version:020}.json").stat()
+    except OSError:  # its log was cut short
+        return open_table(folder, version)
+    return _opened(folder, version, found.st_ino, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _opened(folder: Path, version: int, inode: int, changed: int) -> DeltaTable | None:
+    """A version, known by its log file: a folder may go, and another table be made there."""
+    return open_table(folder, version)
 
 
 def create_table(folder: Path, schema: pa.Schema) -> DeltaTable:
