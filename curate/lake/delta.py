@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -79,16 +78,17 @@ def create_table(folder: Path, schema: pa.Schema) -> DeltaTable:
         return table
     folder.mkdir(parents=True, exist_ok=True)
     mirror = mirror_of(folder)
-    # Delta knows one kind of string; the files may hold either.
-    with suppress(CommitFailedError):  # another process made it first
-        DeltaTable.create(
+    try:
+        # Delta knows one kind of string; the files may hold either.
+        return DeltaTable.create(
             mirror.url_of(folder) if mirror else str(folder),
             schema=plain_schema(schema),
             mode="ignore",
             configuration=_CONFIGURATION,
             storage_options=mirror.delta_options if mirror else None,
         )
-    created = open_table(folder)
+    except CommitFailedError:  # another process made it first
+        created = open_table(folder)
     if created is None:
         raise LakeError(
             f"The table {folder} could not be made.", hint="Is the disk full, or the folder read-only?"
