@@ -12,8 +12,8 @@ from pathlib import Path
 _ALLOCATORS = {"_RJEM_MALLOC_CONF": "muzzy_decay_ms:0", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 # mallopt(3). A kernel's arrays are of some megabytes and live for a moment; glibc learns from the first one freed to keep
 # the next for itself, without a bound and in several arenas. With a bound of 1 MB, a sixth of a clean's processor time
-# went into pages that were given back and asked for again; 64 MB are most of what there is to gain.
-_GLIBC = {"M_TRIM_THRESHOLD": (-1, 64 << 20), "M_MMAP_THRESHOLD": (-3, 32 << 20), "M_ARENA_MAX": (-8, 1)}
+# went into pages that were given back and asked for again; 32 MB are most of what there is to gain.
+_GLIBC = {"M_TRIM_THRESHOLD": (-1, 32 << 20), "M_MMAP_THRESHOLD": (-3, 16 << 20), "M_ARENA_MAX": (-8, 1)}
 
 
 def hold_little() -> None:
