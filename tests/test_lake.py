@@ -1,5 +1,6 @@
 """The lake's promises: a key once, versions as sets of files, one row that makes a run visible."""
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -87,6 +88,20 @@ def test_small_files_are_merged_and_nothing_changes(tmp_path):
 
 def rows(*keys):
     return pl.DataFrame({"key": [str(key) for key in keys], "vector": [b"x"] * len(keys)})
+
+
+def test_a_reader_sees_what_was_committed_and_a_table_made_anew_where_one_was(tmp_path):
+    content = Content(tmp_path / "c", SCHEMA)
+    assert content.files() == []
+    content.append().add(shard(content, [1]))
+    assert [len(content.files()) for _ in range(2)] == [1, 1]
+    Content(tmp_path / "c", SCHEMA).append().add(shard(content, [2]))
+    assert sorted(content.scan().collect()["key"]) == ["1", "2"]
+    shutil.rmtree(tmp_path / "c")
+    assert content.files() == []
+    content.append().add(shard(content, [3]))
+    content.append().add(shard(content, [4]))
+    assert sorted(content.scan().collect()["key"]) == ["3", "4"]
 
 
 def test_an_unchanged_state_keeps_its_version(tmp_path):

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from curate.engine.session import Session
 from curate.lake.content import new_file
-from curate.lake.delta import ConflictError, commit, create_table, local_files, open_table
+from curate.lake.delta import ConflictError, commit, create_table, local_files, read_table
 from curate.lake.parquet import write_parquet
 from schemas.source import Source
 from schemas.tables import STATUS_BANNED, TABLES
@@ -34,7 +34,7 @@ class Fetches:
 
     def scan(self, version: int | None = None) -> pl.LazyFrame:
         """All answers, or those that a version holds."""
-        table = open_table(self.folder, version)
+        table = read_table(self.folder, version)
         files = local_files(table, self.folder) if table else []
         return pl.scan_parquet(files, glob=False) if files else pl.DataFrame(self.schema.empty_table()).lazy()
 

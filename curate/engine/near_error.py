@@ -24,6 +24,8 @@ from curate.engine.standing import locate
 from curate.lake.digest import digest_json
 from schemas.report import NearError, Recall
 
+_LEAST_PLANTED = 25  # three seeds of each: of 75 that are all found, Wilson's interval ends at 0.951
+_PLANTED_OF = 40  # one of so many documents
 CHANGED = 0.25  # share of the corpus that comes or goes before it is measured again
 _CHARS_PER_WORD = 6
 _NEIGHBOURS = 1_000  # of a drawn document that count: of 100,000 pages of one template each has all others
@@ -43,7 +45,8 @@ def near_error(
     distinct = rows.unique("text_digest", keep="first").sort("text_digest")
     alone = not options.within and not options.against  # what may not be compared is no miss
     drawn = distinct.head(options.error_sample if alone else 0)
-    to_plant = _to_plant(near, distinct)
+    count = _to_plant_of_a_length(near, len(distinct))
+    to_plant = _to_plant(distinct, count)
     gone = _dropped_pairs(near, step, rows, verdicts)
     texts = _texts(
         near, _of_digests(rows, to_plant, drawn.get_column("text_digest"), gone["one"], gone["two"])
@@ -59,7 +62,7 @@ def near_error(
         wanted=options.recall,
         longer=_longer(near),
         curve=[(one, _promised(near, one)) for one in SIMILARITIES],
-        planted=_planted(near, texts.join(to_plant.to_frame(), on="text_digest", how="semi")),
+        planted=_planted(near, texts.join(to_plant.to_frame(), on="text_digest", how="semi"), count),
         anchors=len(drawn),
         real=_real(near, distinct, drawn, texts, rows, verdicts) if len(drawn) else [],
         looked_again=looked,
@@ -91,9 +94,8 @@ def _texts(near: NearDuplicates, rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _to_plant(near: NearDuplicates, distinct: pl.DataFrame) -> pl.Series:
+def _to_plant(distinct: pl.DataFrame, count: int) -> pl.Series:
     """Digests of the texts that pairs are planted of: so many of each length."""
-    count = _to_plant_of_a_length(near)
     parts = [
         distinct.filter(pl.col("chars").is_between(least * _CHARS_PER_WORD, most * _CHARS_PER_WORD)).head(
             count
@@ -103,18 +105,20 @@ def _to_plant(near: NearDuplicates, distinct: pl.DataFrame) -> pl.Series:
     return pl.concat(parts).get_column("text_digest").unique()
 
 
-def _to_plant_of_a_length(near: NearDuplicates) -> int:
-    return max(near.options.error_sample // 5, 1)
+def _to_plant_of_a_length(near: NearDuplicates, documents: int) -> int:
+    """Fewer of a small corpus, whose deduplication they would outlast; the intervals say what is known."""
+    follows = max(_LEAST_PLANTED, documents // _PLANTED_OF)
+    return max(min(near.options.error_sample // 5, follows), 1)
 
 
-def _planted(near: NearDuplicates, sample: pl.DataFrame) -> list[Recall]:
-    """Recall of planted pairs at the threshold and above, for each length that the corpus has."""
+def _planted(near: NearDuplicates, sample: pl.DataFrame, count: int) -> list[Recall]:
+    """Recall of up to `count` planted pairs at the threshold and above, for each length that the corpus has."""
     options, (bands, per_band) = near.options, near.options.band_shape
     texts = sample.sort("text_digest").get_column("text").to_list()
     targets = [one for one in SIMILARITIES[::2] if one > options.threshold]
     strata = planted_strata(
         texts, options.sketch_options, threshold=options.threshold, bands=bands, rows=per_band,
-        targets=[options.threshold, *targets], count=_to_plant_of_a_length(near), longer=_longer(near),
+        targets=[options.threshold, *targets], count=count, longer=_longer(near),
     )  # fmt: skip
     return [
         Recall(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.engine.held import take_held
 from curate.engine.stage import Batch, Measured, Stage, find_stage
 from curate.lake.digest import digest_column
 from curate.lake.parquet import write_parquet
@@ -119,10 +121,14 @@ def _take_from(file: str, wanted: np.ndarray, columns: list[str]) -> list[pa.Tab
         last = first + parquet.metadata.row_group(group).num_rows
         inside = wanted[np.searchsorted(wanted, first) : np.searchsorted(wanted, last)] - first
         if len(inside):
-            table = _large(parquet.read_row_group(group, columns=columns))
-            parts.append(table if len(inside) == last - first else table.take(pa.array(inside)))
+            read = partial(_read_group, parquet, group, columns)
+            parts.append(take_held((file, str(group), *columns), inside, last - first, read))
         first = last
     return parts
+
+
+def _read_group(parquet: pq.ParquetFile, group: int, columns: list[str]) -> pa.Table:
+    return _large(parquet.read_row_group(group, columns=columns))
 
 
 def _large(table: pa.Table) -> pa.Table:

@@ -18,7 +18,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.lake.delta import ConflictError, commit, create_table, file_names, local_files, open_table
+from curate.lake.delta import (
+    ConflictError,
+    commit,
+    create_table,
+    file_names,
+    local_files,
+    open_table,
+    read_table,
+)
 from curate.lake.keyset import KeySet
 from curate.lake.parquet import write_parquet
 
@@ -39,7 +47,7 @@ class Content:
 
     def files(self) -> list[str]:
         """Absolute paths of all files that stand."""
-        table = open_table(self.folder)
+        table = read_table(self.folder)
         return [str(file) for file in local_files(table, self.folder)] if table else []
 
     def scan(self) -> pl.LazyFrame:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,6 +22,7 @@ from schemas.errors import LakeError
 
 # Old versions stay readable for as long as their files do: ten years of log.
 _CONFIGURATION = {"delta.logRetentionDuration": "interval 3650 days", "delta.dataSkippingNumIndexedCols": "0"}
+_LOG_FILES = "[0-9]" * 20 + ".json"
 
 
 class ConflictError(Exception):
@@ -45,6 +46,31 @@ def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:
         ) from error
 
 
+def read_table(folder: Path, version: int | None = None) -> DeltaTable | None:
+    """`open_table` for who only reads: others hold the same table, and nobody may move it to another version.
+
+    It is opened once while its log is the same: a run asks a hundred times, mostly what it asked before.
+    """
+    log = folder / "_delta_log"
+    if mirror_of(folder) is not None:
+        return open_table(folder, version)
+    if version is None:
+        version = max((int(file.stem) for file in log.glob(_LOG_FILES)), default=None)
+    if version is None:
+        return open_table(folder)
+    try:
+        found = (log / f"{version:020}.json").stat()
+    except OSError:  # its log was cut short
+        return open_table(folder, version)
+    return _opened(folder, version, found.st_ino, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _opened(folder: Path, version: int, inode: int, changed: int) -> DeltaTable | None:
+    """A version, known by its log file: a folder may go, and another table be made there."""
+    return open_table(folder, version)
+
+
 def create_table(folder: Path, schema: pa.Schema) -> DeltaTable:
     """The table, made empty if it is not there; several processes may do so at once."""
     table = open_table(folder)
@@ -52,16 +78,17 @@ def create_table(folder: Path, schema: pa.Schema) -> DeltaTable:
         return table
     folder.mkdir(parents=True, exist_ok=True)
     mirror = mirror_of(folder)
-    # Delta knows one kind of string; the files may hold either.
-    with suppress(CommitFailedError):  # another process made it first
-        DeltaTable.create(
+    try:
+        # Delta knows one kind of string; the files may hold either.
+        return DeltaTable.create(
             mirror.url_of(folder) if mirror else str(folder),
             schema=plain_schema(schema),
             mode="ignore",
             configuration=_CONFIGURATION,
             storage_options=mirror.delta_options if mirror else None,
         )
-    created = open_table(folder)
+    except CommitFailedError:  # another process made it first
+        created = open_table(folder)
     if created is None:
         raise LakeError(
             f"The table {folder} could not be made.", hint="Is the disk full, or the folder read-only?"

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.lake.delta import ConflictError, commit, create_table, file_names, local_files, open_table
+from curate.lake.delta import ConflictError, commit, create_table, file_names, local_files, read_table
 from curate.lake.disk import disk_errors
 from curate.lake.mirror import mirror_of
 from curate.lake.parquet import write_parquet
@@ -77,7 +78,7 @@ class Runs:
 
     def head(self) -> Head:
         """The newest row."""
-        table = open_table(self.folder)
+        table = read_table(self.folder)
         names = file_names(table) if table else set()
         return self._read(max(names)) if names else Head()
 
@@ -87,7 +88,7 @@ class Runs:
         Raises:
             LakeError: there is no such row.
         """
-        table = open_table(self.folder)
+        table = read_table(self.folder)
         for name in file_names(table) if table else set():
             if int(name.split("-")[0]) == seq:
                 return self._read(name)
@@ -97,7 +98,7 @@ class Runs:
         """Table → the row that made it as it stands in `head`; nothing for tables that do not stand there."""
         wanted = {table for table in tables if f"{name}/{table}" in head.digests}
         found: dict[str, Head] = {}
-        log = open_table(self.folder) if wanted else None
+        log = read_table(self.folder) if wanted else None
         for file in sorted(file_names(log) if log else (), reverse=True):
             row = self._read(file)
             if row.name == name and row.table in wanted - found.keys() and _made(row, head):
@@ -108,7 +109,7 @@ class Runs:
 
     def log(self) -> pl.DataFrame:
         """All rows, oldest first; maps as JSON strings."""
-        table = open_table(self.folder)
+        table = read_table(self.folder)
         names = [file.name for file in local_files(table, self.folder)] if table else []
         rows = [vars(self._read(name)) for name in names]
         flat = [
@@ -208,6 +209,7 @@ def _over(head: dict[str, Any], row: dict[str, Any], made: Iterable[str]) -> dic
     return {**head, **{key: row[key] for key in made if key in row}}
 
 
+@cache
 def environment() -> str:
     """Versions of Python and of the libraries that results may depend on, as JSON."""
     found = {"python": platform.python_version(), "machine": platform.machine()}

@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate.lake.content import _polars_schema, new_file
-from curate.lake.delta import ConflictError, commit, create_table, file_names, local_files, open_table, widen
+from curate.lake.delta import ConflictError, commit, create_table, file_names, local_files, read_table, widen
 from curate.lake.parquet import ROW_GROUP_ROWS, write_parquet
 
 PART_ROWS = 50_000  # that are held at once where rows come in parts
@@ -29,12 +29,12 @@ class State:
 
     def files(self, pin: int | None) -> set[str]:
         """Names of the files at a pinned version; none where nothing was published yet."""
-        table = open_table(self.folder, pin) if pin is not None else None
+        table = read_table(self.folder, pin) if pin is not None else None
         return {file.name for file in local_files(table, self.folder)} if table is not None else set()
 
     def scan(self, pin: int | None) -> pl.LazyFrame:
         """The rows at a pinned version, with the columns that the table had then."""
-        table = open_table(self.folder, pin) if pin is not None else None
+        table = read_table(self.folder, pin) if pin is not None else None
         files = local_files(table, self.folder) if table is not None else []
         if table is None or not files:
             return pl.DataFrame(schema=_polars_schema(self.schema)).lazy()

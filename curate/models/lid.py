@@ -153,7 +153,8 @@ def best_two(data: Bytes, offsets: Ints) -> tuple[list[str], Floats]:
     labels = np.empty(len(offsets) - 1, np.int64)
     scores = np.empty((len(offsets) - 1, 2), np.float32)
     with _LOCK:  # the table of words is written to
-        predict(data, offsets, model.matrix, model.nodes, model.children, model.known, labels, scores)
+        hidden = np.empty(DIMENSION, np.float32)
+        predict(data, offsets, model.matrix, model.nodes, model.children, model.known, hidden, labels, scores)
     return [model.labels[label] for label in labels.tolist()], np.exp(scores.astype(np.float64)).astype(
         np.float32
     )

@@ -5,10 +5,14 @@ They read by address, for a call with an array as its argument costs more than a
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from curate.text.blocks import Int
 from curate.text.hashing import hash_pair, same_bytes
@@ -24,6 +28,7 @@ _COUNT, _FIRST, _INSIDE = 6, 7, 9  # where a slot has the count of rows, where t
 MANY = 1 << 20  # of words that have more
 _AT_ONCE = 1000  # bytes of a word that is not kept
 OUT = 3 * _AT_ONCE + 8  # rows of so many bytes
+_VECTOR = ir.VectorType(ir.FloatType(), DIMENSION)
 _LEAST = np.float32(np.log(1e-5))  # fastText ends a branch of the tree below this score
 
 Floats = npt.NDArray[np.float32]
@@ -193,15 +198,45 @@ def _known_rows(here: Int, size: Int, stop: Int, known: Places) -> tuple[Int, In
     return slot + 4 * _FIRST if count <= _INSIDE else kept + 4 * get(slot, _FIRST), count
 
 
-@kernel
-def _sum_text(start: Int, end: Int, stop: Int, matrix: Floats, hidden: Floats, known: Places) -> Int:
-    """Set `hidden` to the sum of the rows of a text's words, added in their order; returns how many.
+@intrinsic  # type: ignore[untyped-decorator]
+def _add_rows(typing: Any, total: Any, matrix: Any, rows: Any, count: Any) -> tuple[Any, Callable[..., Any]]:
+    """Add to the 16 numbers at `total` the rows of the matrix whose int32 numbers lie at `rows`, one after the other.
 
-    The sum is in a local for each column, which LLVM keeps in registers, and all else is read by its address.
+    A row is a vector: LLVM does not see that sixteen sums in a loop are one.
     """
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        total, matrix, rows, count = arguments
+        place, before = builder.inttoptr(total, _VECTOR.as_pointer()), builder.block
+        first = builder.load(place, align=4)
+        loop, behind = builder.append_basic_block("rows"), builder.append_basic_block("added")
+        none = ir.Constant(count.type, 0)
+        builder.cbranch(builder.icmp_signed(">", count, none), loop, behind)
+        builder.position_at_end(loop)
+        at, held = builder.phi(count.type), builder.phi(_VECTOR)
+        numbers = builder.inttoptr(rows, ir.IntType(32).as_pointer())
+        number = builder.zext(builder.load(builder.gep(numbers, [at]), align=4), count.type)
+        row = builder.gep(builder.inttoptr(matrix, _VECTOR.as_pointer()), [number])
+        added = builder.fadd(held, builder.load(row, align=4))
+        after = builder.add(at, ir.Constant(count.type, 1))
+        for phi, begin, then in ((at, none, after), (held, first, added)):
+            phi.add_incoming(begin, before)
+            phi.add_incoming(then, loop)
+        builder.cbranch(builder.icmp_signed("<", after, count), loop, behind)
+        builder.position_at_end(behind)
+        last = builder.phi(_VECTOR)
+        last.add_incoming(first, before)
+        last.add_incoming(added, loop)
+        builder.store(last, place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64, types.int64), code
+
+
+@kernel
+def _sum_text(start: Int, end: Int, stop: Int, matrix: Int, hidden: Int, known: Places) -> Int:
+    """Add the rows of a text's words, in their order, to the numbers at `hidden`; returns how many."""
     row_of, bits, _, _, _, out, _ = known
-    h0 = h1 = h2 = h3 = h4 = h5 = h6 = h7 = np.float32(0)
-    h8 = h9 = h10 = h11 = h12 = h13 = h14 = h15 = np.float32(0)
     total = 0
     here = start
     while here < end:
@@ -214,68 +249,18 @@ def _sum_text(start: Int, end: Int, stop: Int, matrix: Floats, hidden: Floats, k
         if size == 0 or (load_byte(first) == 95 and _is_label(first, size)):
             continue
         rows, count = _known_rows(first, size, stop, known)
-        begin, last = 0, size + 2 if size > LONGEST_KEPT else 0
-        while True:
-            for at in range(count):
-                row = np.uintp(get(rows, at))
-                h0 += matrix[row, 0]
-                h1 += matrix[row, 1]
-                h2 += matrix[row, 2]
-                h3 += matrix[row, 3]
-                h4 += matrix[row, 4]
-                h5 += matrix[row, 5]
-                h6 += matrix[row, 6]
-                h7 += matrix[row, 7]
-                h8 += matrix[row, 8]
-                h9 += matrix[row, 9]
-                h10 += matrix[row, 10]
-                h11 += matrix[row, 11]
-                h12 += matrix[row, 12]
-                h13 += matrix[row, 13]
-                h14 += matrix[row, 14]
-                h15 += matrix[row, 15]
-            total += count
-            if begin >= last:
-                break
-            count = _word_rows(first, size, begin, begin + _AT_ONCE, row_of, bits, out)  # of a long word
-            begin += _AT_ONCE
+        _add_rows(hidden, matrix, rows, count)
+        total += count
         if count == 1 and get(rows, 0) == 0:  # </s>, at which fastText ends
-            end = start - 1
-    if end >= start:  # the end of the line
-        total += 1
-        h0 += matrix[0, 0]
-        h1 += matrix[0, 1]
-        h2 += matrix[0, 2]
-        h3 += matrix[0, 3]
-        h4 += matrix[0, 4]
-        h5 += matrix[0, 5]
-        h6 += matrix[0, 6]
-        h7 += matrix[0, 7]
-        h8 += matrix[0, 8]
-        h9 += matrix[0, 9]
-        h10 += matrix[0, 10]
-        h11 += matrix[0, 11]
-        h12 += matrix[0, 12]
-        h13 += matrix[0, 13]
-        h14 += matrix[0, 14]
-        h15 += matrix[0, 15]
-    hidden[0] = h0
-    hidden[1] = h1
-    hidden[2] = h2
-    hidden[3] = h3
-    hidden[4] = h4
-    hidden[5] = h5
-    hidden[6] = h6
-    hidden[7] = h7
-    hidden[8] = h8
-    hidden[9] = h9
-    hidden[10] = h10
-    hidden[11] = h11
-    hidden[12] = h12
-    hidden[13] = h13
-    hidden[14] = h14
-    hidden[15] = h15
-    return total
+            return total
+        if size > LONGEST_KEPT:
+            for begin in range(0, size + 2, _AT_ONCE):
+                count = _word_rows(first, size, begin, begin + _AT_ONCE, row_of, bits, out)
+                _add_rows(hidden, matrix, out, count)
+                total += count
+    put(out, 0, 0)  # the end of the line
+    _add_rows(hidden, matrix, out, 1)
+    return total + 1
 
 
 @kernel
@@ -320,13 +305,15 @@ def predict(
     nodes: Floats,
     children: Ints,
     known: Places,
+    hidden: Floats,
     labels: Ints,
     scores: Floats,
 ) -> None:
-    """Labels (n,) and logarithms (n, 2) of the probabilities of the best two."""
-    hidden = np.empty(DIMENSION, np.float32)
+    """Labels (n,) and logarithms (n, 2) of the probabilities of the best two; `hidden` (16,) is room for a text."""
+    rows, sums = np.int64(matrix.ctypes.data), np.int64(hidden.ctypes.data)
     start, stop = np.int64(data.ctypes.data), np.int64(data.ctypes.data) + len(data)
     for text in range(len(labels)):
-        count = _sum_text(start + offsets[text], start + offsets[text + 1], stop, matrix, hidden, known)
+        hidden[:] = 0
+        count = _sum_text(start + offsets[text], start + offsets[text + 1], stop, rows, sums, known)
         hidden *= np.float32(1.0 / count)
         _two_leaves(hidden, nodes, children, labels[text : text + 1], scores[text])
