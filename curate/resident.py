@@ -10,20 +10,36 @@ from pathlib import Path
 
 # Read when Polars and Arrow are loaded: their own allocators keep what is freed until memory is short.
 _ALLOCATORS = {"_RJEM_MALLOC_CONF": "muzzy_decay_ms:0", "ARROW_DEFAULT_MEMORY_POOL": "system"}
-# mallopt(3). A kernel's arrays are of some megabytes and live for a moment; glibc learns from the first one freed to keep
-# the next for itself, without a bound and in several arenas. With a bound of 1 MB, a sixth of a clean's processor time
-# went into pages that were given back and asked for again; 32 MB are most of what there is to gain.
-_GLIBC = {"M_TRIM_THRESHOLD": (-1, 32 << 20), "M_MMAP_THRESHOLD": (-3, 16 << 20), "M_ARENA_MAX": (-8, 1)}
+# mallopt(3). glibc learns from the first large array that is freed to keep the next for itself, without a bound and in
+# several arenas. What runs kernels, whose arrays are of some megabytes and live for a moment, gives back larger ones only:
+# with bounds of 1 MB a sixth of a clean's processor time went into pages that were given back and asked for again.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_LITTLE = {_TRIM_THRESHOLD: 1 << 20, _MMAP_THRESHOLD: 1 << 20, _ARENA_MAX: 1}
+_FOR_KERNELS = {_TRIM_THRESHOLD: 32 << 20, _MMAP_THRESHOLD: 16 << 20, _ARENA_MAX: 1}
+
+
+_holding: set[int] = set()  # processes that hold little
 
 
 def hold_little() -> None:
-    """Let what is freed go back to the system, but for some megabytes; to be called before Polars and Arrow are loaded."""
+    """Let what is freed go back to the system; to be called before Polars and Arrow are loaded."""
     for name, value in _ALLOCATORS.items():
         os.environ.setdefault(name, value)
+    _holding.add(os.getpid())
+    _bound(_LITTLE)
+
+
+def hold_for_kernels() -> None:
+    """Keep some megabytes where kernels run; the memory of a process that never called `hold_little` is its own matter."""
+    if os.getpid() in _holding:
+        _bound(_FOR_KERNELS)
+
+
+def _bound(bounds: dict[int, int]) -> None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # another C library than glibc
             mallopt = ctypes.CDLL(None).mallopt
-            for parameter, bound in _GLIBC.values():
+            for parameter, bound in bounds.items():
                 mallopt(parameter, bound)
 
 

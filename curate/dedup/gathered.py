@@ -17,7 +17,7 @@ from curate.dedup.components import components
 from curate.dedup.shingles import I64
 from curate.engine.shard import read_rows, read_texts
 
-SHARD_CHARS = 16_000_000  # of the texts of a shard, about: twice as many at most, or one pair
+SHARD_CHARS = 8_000_000  # of the texts of a shard, about: twice as many at most, or one pair
 SHARD_PAIRS = 200_000
 _SCHEMA = pa.schema([("text_number", pa.int64()), ("text", pa.large_string())])
 

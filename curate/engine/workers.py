@@ -28,7 +28,7 @@ from typing import Any
 import schemas.errors
 from curate.lake.disk import lake_error
 from curate.lean import lean
-from curate.resident import hold_little
+from curate.resident import hold_for_kernels, hold_little
 from schemas.errors import CurateError, StageError
 
 _ATTEMPTS = 2
@@ -90,6 +90,8 @@ class Workers:
 
     def __init__(self, count: int | None = None) -> None:
         self.count = count or len(os.sched_getaffinity(0))
+        if self.count == 1:  # the shards run in this process
+            hold_for_kernels()
         self._idle: list[subprocess.Popen[str]] = []
         self._started: list[subprocess.Popen[str]] = []
 
@@ -283,6 +285,7 @@ def _described(error: CurateError) -> dict[str, Any]:
 def main() -> None:
     """Serve tasks until the input ends."""
     hold_little()
+    hold_for_kernels()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
     # What a library prints must not mix with the answers.
     answers, sys.stdout = sys.stdout, sys.stderr
