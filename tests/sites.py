@@ -54,6 +54,7 @@ class Site:
     pages: dict[str, Page]
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     connections: int = 0
+    said: list[bytes] = field(default_factory=list)  # the first line of whatever came
 
     @property
     def address(self) -> str:
@@ -107,6 +108,10 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.site.connections += 1
+
+    def parse_request(self) -> bool:
+        self.site.said.append(self.raw_requestline[:100])
+        return super().parse_request()
 
     def do_GET(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
