@@ -30,9 +30,9 @@ from dedup import documents_of
 from measuring import arguments, finish, machine
 from texts import add_data, bulk_file, read_texts
 
-from curate.dedup import shards, warm
+from curate.dedup import gathered, shards, warm
 from curate.dedup.bandindex import BandIndex
-from curate.engine import deduplicate, near
+from curate.engine import deduplicate, near, verified
 from curate.engine.plan import make_plan
 from curate.engine.run import make_table, run_tables
 from curate.lake.content import Content
@@ -50,10 +50,16 @@ files = "posts"
 SHARE = 0.01
 PARTS: dict[str, list[tuple[Any, str]]] = {
     "batch": [(shards, "sketch"), (shards, "similarities"), (BandIndex, "append")],
-    "texts": [(shards, "read_texts")],
+    "texts": [(shards, "read_texts"), (gathered, "gather_shard"), (shards, "read_gathered")],
     "rows": [(deduplicate, "_reaching"), (deduplicate, "_ranks")],
     "verdicts": [(State, "replace_parts")],
-    "lookups": [(near, "locate"), (near, "_not_in"), (near.NearDuplicates, "_compared"), (Content, "append")],
+    "lookups": [
+        (near, "locate"),
+        (near, "_not_in"),
+        (verified, "locate"),
+        (verified, "_stored"),
+        (Content, "append"),
+    ],
     "candidates": [(near, "indexed_candidates")],
     "checks": [(deduplicate, "table_checks"), (deduplicate, "duplicate_checks")],
 }
