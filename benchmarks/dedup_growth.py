@@ -57,7 +57,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
         (near, "locate"),
         (near, "_not_in"),
         (verified, "locate"),
-        (verified, "_stored"),
+        (verified, "_keyed"),
         (Content, "append"),
     ],
     "candidates": [(near, "indexed_candidates")],

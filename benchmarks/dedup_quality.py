@@ -16,7 +16,7 @@ whose keeper is less alike than 0.8 by plain Python sets; of another tool, than 
 of another language, `merged_group` those that went for a translation of the same page.
 
 `html`: the pages of two releases of the kernel's documentation, packages of Debian, once as HTML files, so with our
-extraction, once as their visible text. A page is found if the other release's page of the same path has the same
+extraction, once so with every number taken for the same (`digits`), once as their visible text. A page is found if the other release's page of the same path has the same
 keeper (`recall`); a removal is right if the keeper has the same path (`precision`). Pages that moved (`arm` became
 `arch/arm`) count as the same page in `moved_*`: one that only one release has, and whose title and file name only one
 page of the other has, which the first has not.
@@ -52,6 +52,13 @@ from curate.dedup.verify import similarities
 
 THRESHOLD, EDGE = 0.8, 0.85
 PEERS = {"datatrove": ("datatrove", "clusters"), "semhash": ("semhash", "semhash")}
+RECIPE = """
+name = "releases"
+extends = "dedup"
+[deduplicated.minhash]
+digits = "{digits}"
+threshold = {threshold}
+"""
 RELEASES = ("linux-doc-6.1", "linux-doc-6.12")
 _LISTS = re.compile(r"genindex|search\.html|py-modindex")
 _TITLE = re.compile(r"<title>(.*?)(?:&#8212;|&mdash;|—|</title>)", re.DOTALL)
@@ -319,12 +326,19 @@ def _html(options: argparse.Namespace, folder: Path, notes: list[str]) -> Figure
     titles = _unpacked(pages, plain)
     pq.write_table(pa.table(plain), folder / "plain.parquet")
     figures: Figures = {}
-    for name, source in (("html", pages), ("plain", folder / "plain.parquet")):
-        out = folder / f"{name}-out.parquet"  # the same: what was extracted is used again
+    recipe = folder / "recipe.toml"
+    variants = [
+        ("html", pages, "keep"),
+        ("digits", pages, "collapse"),
+        ("plain", folder / "plain.parquet", "keep"),
+    ]
+    for name, source, digits in variants:
+        out = folder / f"{source.stem}-out.parquet"  # the same: what was extracted is used again
         for threshold in ("0.8", "0.75", "0.7"):
-            run(curate("dedup", source, "-o", out, "--threshold", threshold))
+            recipe.write_text(RECIPE.format(digits=digits, threshold=threshold))
+            run(curate("clean", source, "-o", out, "--recipe", recipe))
             verdicts, _ = _verdicts(out)
-            if name == "html":
+            if source is pages:
                 found = verdicts.get_column("place").str.extract(r"(linux-doc-[^/]+/.+)$")
                 paths = found.to_list()
             else:

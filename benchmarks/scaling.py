@@ -66,12 +66,12 @@ def main() -> None:
 
 
 def _sizes(data: Path, folder: Path, sizes: list[int], recipe: str) -> Figures:
-    pool = " ".join(read_texts(data, _POOL).to_pylist()).split()
+    pool = words_of(data)
     figures: Figures = {}
     costs, megabytes = [], []
     for count in sizes:
         file, out = folder / f"{count}.parquet", folder / str(count) / "kept.parquet"
-        megabytes.append(_write(pool, count, file))
+        megabytes.append(write_documents(pool, count, file))
         cost = run(curate("clean", file, "-o", out, "--recipe", recipe, "--json"))
         costs.append(cost)
         report = json.loads(cost.output)
@@ -109,7 +109,12 @@ def _slopes(sizes: list[int], costs: list[Cost], megabytes: list[float]) -> dict
     }
 
 
-def _write(pool: list[str], count: int, file: Path) -> float:
+def words_of(data: Path) -> list[str]:
+    """The words that documents are put together from."""
+    return " ".join(read_texts(data, _POOL).to_pylist()).split()
+
+
+def write_documents(pool: list[str], count: int, file: Path) -> float:
     """Write so many documents. Returns megabytes of UTF-8."""
     size, writer = 0, pq.ParquetWriter(file, pa.schema([("id", pa.string()), ("text", pa.string())]))
     with writer:

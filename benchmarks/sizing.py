@@ -3,10 +3,12 @@
     python benchmarks/sizing.py
 
 `curate clean` on 25,000 and on 100,000 documents of data/bulk.py, with two workers. Rates are those between the two, which
-leaves out what every start costs (`start`). Then passages are cut from English ones of them and embedded. The tables are
-worked out from these rates with nothing added: processor time divided by cores is the least wall clock, and memory is
-that of the driver for each document, and of each worker. That rates stay the same beyond 100,000 documents is what
-`scaling.py` shows up to 1,000,000; beyond that it is an extrapolation.
+leaves out what every start costs (`start`). Memory is that of documents of `scaling.py`, short ones that are nearly all
+kept, and between 125,000 and 500,000 of them, for small runs show what libraries hold rather than what documents take.
+Then passages are cut from English ones of data/bulk.py and embedded. The tables are worked out from these rates with
+nothing added: processor time divided by cores is the least wall clock, and memory is that of the driver for each
+document, and of each worker. That rates stay the same beyond 100,000 documents is what `scaling.py` shows up to
+1,000,000; beyond that it is an extrapolation.
 """
 
 from __future__ import annotations
@@ -23,10 +25,13 @@ import polars as pl
 import pyarrow as pa
 from curating.chains import documents_of, english_of, megabytes_of
 from measuring import Cost, Figures, arguments, curate, finish, machine, run
+from scaling import words_of, write_documents
 from texts import add_data, bulk_file
 
 RECIPES = ("web", "fineweb")
-DOCUMENTS, QUICK_DOCUMENTS = 100_000, 16  # of the larger run; the smaller one has a quarter
+# Of the larger run; the smaller one has a quarter.
+DOCUMENTS, QUICK_DOCUMENTS = 100_000, 16
+HELD, QUICK_HELD = 500_000, 400
 WORKERS = 2
 SIZES = {"1 GB": 1e3, "100 GB": 1e5, "10 TB": 1e7}  # megabytes
 MACHINES = {"2 cores, 8 GB": (2, 8), "16 cores, 64 GB": (16, 64), "64 cores, 512 GB": (64, 512)}
@@ -48,7 +53,8 @@ def main() -> None:
         run(curate("--help"))
         for recipe in options.recipe or RECIPES:
             documents = documents_of(data).head(QUICK_DOCUMENTS if options.quick else DOCUMENTS)
-            figures[recipe] = _rates(documents, Path(name), recipe)
+            held = _held(data, Path(name), recipe, QUICK_HELD if options.quick else HELD)
+            figures[recipe] = {**_rates(documents, Path(name), recipe), **held}
         figures["passages"] = _passages(english_of(data), 5 if options.quick else 200)
     finish(options, where, figures, [] if options.quick else _tables(figures), joint="_")
 
@@ -69,8 +75,21 @@ def _rates(documents: pl.DataFrame, folder: Path, recipe: str) -> dict[str, floa
         "cpu_s_per_mb": cpu / more_mb,
         "start_cpu_s": small.cpu_s - cpu / more_mb * small_mb,
         "written_per_mb": (written - small_written) / more_mb,
+    }
+
+
+def _held(data: Path, folder: Path, recipe: str, documents: int) -> dict[str, float]:
+    """Memory of the driver at so many documents and for each, and that of a worker."""
+    pool, costs = words_of(data), []
+    for count in (documents // 4, documents):
+        given, out = folder / f"held-{count}.parquet", folder / f"held-{recipe}-{count}" / "kept.parquet"
+        write_documents(pool, count, given)
+        costs.append(run(curate("clean", given, "-o", out, "--recipe", recipe, "--workers", str(WORKERS))))
+    small, large = costs
+    return {
+        "held_documents": documents,
         "driver_mb": large.driver_mb,
-        "driver_bytes_per_document": (large.driver_mb - small.driver_mb) * 1e6 / more,
+        "driver_bytes_per_document": (large.driver_mb - small.driver_mb) * 1e6 / (documents - documents // 4),
         "worker_mb": (large.peak_mb - large.driver_mb) / WORKERS,
     }
 
@@ -139,8 +158,9 @@ def _tables(figures: Figures) -> list[str]:
 
 
 def _driver_mb(rates: Mapping[str, float], documents: float) -> float:
-    at = rates["mb"] * 1e6 / rates["bytes_per_document"]  # documents of the larger run
-    return rates["driver_mb"] + (documents - at) * rates["driver_bytes_per_document"] / 1e6
+    return (
+        rates["driver_mb"] + (documents - rates["held_documents"]) * rates["driver_bytes_per_document"] / 1e6
+    )
 
 
 def _most(rates: Mapping[str, float], cores: int, memory_gb: float) -> float:

@@ -25,9 +25,8 @@ def lean() -> None:
     pyarrow looks for pandas again where it is asked for a data frame, numba for scipy where a kernel is compiled that
     multiplies matrices. None of ours calls a function of cffi.
     """
-    gc.set_threshold(
-        _YOUNG, _MIDDLE, _OLD
-    )  # modules and tables of kernels live to the end: looking there is in vain
+    # Modules and tables of kernels live to the end: looking there is in vain.
+    gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
     with _without("pandas"):
         import pyarrow as pa
 

@@ -18,21 +18,26 @@ _LITTLE = {_TRIM_THRESHOLD: 1 << 20, _MMAP_THRESHOLD: 1 << 20, _ARENA_MAX: 1}
 _FOR_KERNELS = {_TRIM_THRESHOLD: 32 << 20, _MMAP_THRESHOLD: 16 << 20, _ARENA_MAX: 1}
 
 
-_holding: set[int] = set()  # processes that hold little
+_ours: set[int] = set()  # processes that hold little
 
 
 def hold_little() -> None:
     """Let what is freed go back to the system; to be called before Polars and Arrow are loaded."""
     for name, value in _ALLOCATORS.items():
         os.environ.setdefault(name, value)
-    _holding.add(os.getpid())
+    _ours.add(os.getpid())
     _bound(_LITTLE)
 
 
 def hold_for_kernels() -> None:
     """Keep some megabytes where kernels run; the memory of a process that never called `hold_little` is its own matter."""
-    if os.getpid() in _holding:
+    if is_ours():
         _bound(_FOR_KERNELS)
+
+
+def is_ours() -> bool:
+    """Whether this process is a command or a worker of ours, not a program that imports us."""
+    return os.getpid() in _ours
 
 
 def _bound(bounds: dict[int, int]) -> None:

@@ -127,7 +127,12 @@ _TABLES = (
             ("slices", pa.int32(), "slices of the page: it is read when all of them are here"),
             ("ordinal", pa.int64(), "position in the page, from 0"),
             ("document", _STRING, "key of the document, or empty"),
-            ("reason", _STRING, "why there is no document (error:read, skipped:not_html), or empty"),
+            ("digest", _STRING, "hash of its text, or empty"),
+            (
+                "reason",
+                _STRING,
+                "why there is no document (error:read, skipped:not_html), what was replaced, or empty",
+            ),
             ("message", _STRING, "place and cause, or empty"),
         ),
     ),

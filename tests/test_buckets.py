@@ -47,7 +47,9 @@ def content(tmp_path):
         keys = [digest(str(n)) for n in range(start, min(start + 70, 300))]
         rows = pl.DataFrame({"key": keys, "slices": range(len(keys))})
         rows = rows.with_columns(
-            page=pl.lit("p"), ordinal=0, document=pl.lit(""), reason=pl.lit(""), message=pl.lit("")
+            page=pl.lit("p"),
+            ordinal=0,
+            **{name: pl.lit("") for name in ("document", "digest", "reason", "message")},
         )
         file = new_file(kept.folder)
         write_parquet(rows.select(kept.schema.names).to_arrow().cast(kept.schema), kept.schema, file)

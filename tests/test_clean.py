@@ -124,6 +124,13 @@ def test_a_rule_set_on_the_way_is_judged(source, tmp_path):
     assert report.table("filtered").kept == 30
 
 
+def test_a_recipe_of_ones_own_needs_no_sources(source, tmp_path):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('name = "mine"\n[filtered.length]\ndrop.too_short = "words < 10"\n')
+    report = cleaned(source, tmp_path / "kept.jsonl", recipe=str(recipe))
+    assert report.table("corpus").kept == 27
+
+
 def test_reading_one_large_file_tells_how_far_it_is(tmp_path):
     class Told(Progress):
         def __init__(self):

@@ -186,6 +186,7 @@ BROKEN = [
     (b'{"text": "a\x00b"}\n', r"in\.jsonl#2: error:read: Line 2: Invalid control character at column 12"),
     (b"[]\n", r"in\.jsonl#2: error:read: Line 2: expected a JSON object, found an array"),
 ]
+LATIN = b'{"text": "Gr\xf6\xdfe"}\n'
 
 
 @pytest.mark.parametrize(("line", "message"), BROKEN, ids=range(len(BROKEN)))
@@ -200,6 +201,22 @@ def test_strict_stops_at_the_first_input_that_cannot_be_read(tmp_path, line, mes
     assert {reason.reason: reason.dropped for reason in report.table("documents").reasons}["error:read"] == 1
     with pytest.raises(SourceError, match=message):  # also where it was read before
         clean([source], tmp_path / "kept.jsonl", recipe="docs", workers=1, strict=True)
+
+
+def test_bytes_that_are_not_utf8_are_counted_and_a_strict_run_ends_there(tmp_path):
+    source = tmp_path / "in.jsonl"
+    source.write_bytes(packed_rows(1) + LATIN + packed_rows(3) + LATIN)
+    for _ in range(2):  # also where it was read before
+        told = clean([source], tmp_path / "kept.jsonl", recipe="docs", workers=1).table("documents")
+        assert (told.rows, told.kept, told.counts["not_utf8"]) == (6, 6, 2)
+        (note,) = told.notes
+        assert note.startswith("2 documents had bytes that are not UTF-8")
+        assert note.endswith("in.jsonl#2")
+    message = r"in\.jsonl#2: replaced:utf8: Line 2: byte 13 \(0xf6\) is not UTF-8"
+    for name in ("in.jsonl", "new.jsonl"):
+        (tmp_path / name).write_bytes(source.read_bytes())
+        with pytest.raises(SourceError, match=message.replace("in", name.split(".")[0], 1)):
+            clean([tmp_path / name], tmp_path / "kept.jsonl", recipe="docs", workers=1, strict=True)
 
 
 def test_a_strict_run_ends_with_file_place_cause_and_exit_code_1(tmp_path, monkeypatch, capsys):

@@ -457,8 +457,9 @@ def test_a_site_that_stops_answering_is_given_up(tmp_path):
 
 
 DRIVER = """
-import sys
-from curate.sources.crawl import CrawlEnd, CrawlJob, Shard, crawl
+import signal
+from curate.sources.crawl import CrawlJob, crawl
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started the tests in the background
 try:
     for event in crawl(CrawlJob(**{job})):
         print(type(event).__name__, flush=True)

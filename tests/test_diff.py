@@ -112,9 +112,9 @@ def test_what_a_recipe_would_do_is_what_a_run_does(versions, tmp_path):
 def test_what_is_neither_version_nor_recipe_is_said_to_be_so(versions):
     with pytest.raises(UsageError, match='"frist" is no version, tag or recipe'):
         difference(versions / "lake", "harbour", "frist")
-    with pytest.raises(LakeError, match="no version 99"):
+    with pytest.raises(UsageError, match="no version 99"):
         difference(versions / "lake", "harbour", "99")
-    with pytest.raises(LakeError, match="holds no corpus"):
+    with pytest.raises(UsageError, match="holds no corpus"):
         difference(versions / "lake", "harbour", "1")
 
 

@@ -720,7 +720,7 @@ def test_the_command_lists_makes_copies_and_reuses(curate, place):
         (["pretrain", "--set", "tokens=false", "--set", "exports.pretrain.mix={sea=1}"], 2, "mix counts tokens", "Add [tokens.tokenize]"),
         (["pretrain", "--set", "tokens=false", "--set", "exports.pretrain.budget=9"], 2, "budget counts tokens", "Add [tokens.tokenize]"),
         (["pretrain", "--set", "exports.pretrain.decontaminate=gone.jsonl"], 1, "There is no file", ""),
-        (["pretrain", "--version", "99"], 1, "no version 99", "curate log"),
+        (["pretrain", "--version", "99"], 2, "no version 99", "curate log"),
         (["pretrain", "--lake", "nowhere"], 1, "holds no lake", "curate run"),
         (["pretrain", "nowhere.toml"], 2, "There is no recipe nowhere.toml", "curate init"),
     ],

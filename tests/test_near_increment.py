@@ -8,6 +8,7 @@ import pytest
 import curate.engine.near
 import curate.engine.sketches
 from curate.cli import main
+from curate.dedup.memory import BUDGET
 from curate.engine.session import read_memory
 from curate.lake.care import gc, verify
 from schemas.errors import UsageError
@@ -178,4 +179,4 @@ def test_a_memory_that_is_no_size_or_too_small_is_refused():
             read_memory(size)
         assert "--memory" in caught.value.hint
     assert read_memory("4GB") == 4 * 10**9
-    assert read_memory("") == 2 * 2**30
+    assert read_memory("") == BUDGET

@@ -156,6 +156,28 @@ def test_bytes_that_are_not_quite_json(tmp_path, line, text):
     assert texts(file) == [text]
 
 
+@pytest.mark.parametrize("form", ["jsonl", "parquet", "csv"])
+def test_bytes_that_are_not_utf8_are_told_with_their_place(tmp_path, form):
+    file = tmp_path / f"a.{form}"
+    good = 300_000 if form == "csv" else 2  # what decides on the encoding of CSV is UTF-8
+    if form == "jsonl":
+        file.write_bytes(
+            b'{"text": "a"}\n' * good + b'{"text": "Gr\xf6\xdfe"}\n{"text": "\\ud83d \xc3\xa9"}\n'
+        )
+    elif form == "csv":
+        file.write_bytes(b"text\n" + b"abc\n" * good + b"Gr\xf6\xdfe\n\xc3\xa9\n")
+    else:
+        offsets = pa.array([0, 1, 2, 7, 9], pa.int32()).buffers()[1]
+        values = pa.StringArray.from_buffers(4, offsets, pa.py_buffer(b"aaGr\xf6\xdfe\xc3\xa9"))
+        parquet(file, text=values)
+    (told,) = [
+        told for piece in split(file) for read in read_slice(piece, {}, OPTIONS) for told in read.replaced
+    ]
+    assert (told.ordinal, told.reason) == (good, "replaced:utf8")
+    where = "Line 3: byte 13 (0xf6)" if form == "jsonl" else f"Row {good + 1}: byte 3 (0xf6)"
+    assert told.message == f"{where} is not UTF-8; U+FFFD is there instead."
+
+
 def test_numbers_that_json_does_not_know_are_null(tmp_path):
     file = tmp_path / "a.jsonl"
     file.write_bytes(b'{"text": "a", "x": NaN, "y": -Infinity, "z": 123456789012345678901234567890}\n')

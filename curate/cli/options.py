@@ -40,7 +40,7 @@ Strict = Annotated[
 Memory = Annotated[
     str,
     Parameter(
-        help="Memory that the search for near-duplicates may take, such as 4GB; 2GiB if not given.",
+        help="Memory that the search for near-duplicates may take, such as 4GB; 512MiB if not given.",
         show_default=False,
     ),
 ]

@@ -108,8 +108,8 @@ def neighbours(
 ) -> pl.DataFrame:
     """All texts of a batch that are like an anchor: `anchor` and `row` (numbers), exact `similarity`, and `times`.
 
-    `times` is how many times as many shingles the longer of both has. The anchors themselves are in it too where they are in the batch. One scan, in memory the distinct shingles of the
-    batch (about 1.3 bytes per byte of prose).
+    `times` is how many times as many shingles the longer of both has. The anchors themselves are in it too where they are
+    in the batch. One scan, in memory the distinct shingles of the batch (about 1.3 bytes per byte of prose).
     """
     sets = shingle_sets(texts, drawn.options)
     anchor, row, similarity = _meet(

@@ -234,7 +234,7 @@ class _Added:
 
     def __post_init__(self) -> None:
         self.pairs = np.empty(0, np.uint64)
-        self.counts = np.empty(0, np.int64)
+        self.counts = np.empty(0, np.uint16)
         self.raw: list[U64] = []
         self.giants: list[U64] = [np.empty(0, np.uint64)]
 
@@ -285,19 +285,23 @@ class _Added:
 
     def _tally(self) -> None:
         """Count what was found again."""
-        packed = np.concatenate([self.pairs, *self.raw])
-        weights = np.ones(len(packed), np.int64)
-        weights[: len(self.counts)] = self.counts
-        order = np.argsort(packed)
-        packed = packed[order]
-        begins = np.flatnonzero(np.diff(packed, prepend=np.uint64(0)))  # no pair is 0: the later is not
-        self.pairs, self.raw = packed[begins], []
-        self.counts = np.add.reduceat(weights[order], begins) if len(begins) else self.counts[:0]
+        raw = np.concatenate([np.empty(0, np.uint64), *self.raw])
+        self.raw = []
+        raw.sort()
+        begins = np.flatnonzero(np.diff(raw, prepend=np.uint64(0)))  # no pair is 0: the later is not
+        again, counts = raw[begins], np.diff(begins, append=len(raw)).astype(np.uint16)  # once a band
+        del raw, begins
+        places = np.searchsorted(self.pairs, again)
+        known = places < len(self.pairs)
+        known[known] = self.pairs[places[known]] == again[known]
+        self.counts[places[known]] += counts[known]
+        self.pairs = np.insert(self.pairs, places[~known], again[~known])
+        self.counts = np.insert(self.counts, places[~known], counts[~known])
 
     def found(self) -> tuple[U64, U16, U64]:
         """Pairs, counts, and keys that are giants now."""
         self._tally()
-        return self.pairs, self.counts.astype(np.uint16), np.concatenate(self.giants)
+        return self.pairs, self.counts, np.concatenate(self.giants)
 
 
 @kernel

@@ -14,7 +14,7 @@ from schemas.errors import UsageError
 
 ENTRY = 12  # bytes of a key and the number of its text, in the index and while it is put aside
 DIGEST = 16
-BUDGET = 2 * 2**30  # bytes, where none is given
+BUDGET = 512 * 2**20  # bytes, where none is given
 _ENTRY_AT_WORK = 72  # bytes of a key while its partition is searched
 _MEMBER_AT_WORK = 120  # of a row of a bucket beside its record: numbers, and the pairs that it is found in
 _DOCUMENT = 60  # of a text, throughout: digest, number, rank, row, keeper, similarity

@@ -15,9 +15,7 @@ def rank_order(rank: I64) -> I64:
         UsageError: two rows have the same rank, so the result would depend on the order of rows.
     """
     ranks = np.asarray(rank)
-    order = np.argsort(ranks).astype(
-        np.int64
-    )  # ranks differ, so it need not be stable: a quarter of the time
+    order = np.argsort(ranks).astype(np.int64)  # ranks differ: to be stable would take four times as long
     ranks = ranks[order]
     equal = np.flatnonzero(ranks[1:] == ranks[:-1])
     if len(equal):

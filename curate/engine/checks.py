@@ -22,6 +22,7 @@ from curate.engine.keepers import is_fixed
 from curate.engine.near import NearDuplicates
 from curate.engine.near_error import CHANGED
 from curate.engine.plan import CORPUS_STAGES, PlannedStep, PlannedTable
+from curate.engine.read import EMPTY
 from curate.engine.session import Session, recipe_text
 from curate.engine.standing import id_ranges, range_of
 from curate.lake.delta import plain_schema
@@ -29,6 +30,7 @@ from curate.lake.keyset import KeySet
 from curate.lake.runs import Head
 from curate.lake.state import State
 from curate.reports.numbers import plural, share
+from curate.sources.record import REPLACED
 from schemas.checks import CHECKS, Check, judged
 from schemas.recipe import Bounds, Recipe, Step
 from schemas.report import NearError, TableReport
@@ -183,10 +185,12 @@ def _nothing_lost(
 ) -> Check:
     """Ids that reached a table are those that the one before kept, each once; so is the product."""
     before = session.plan.before(table.name)[-1].name
-    stood = session.lake.read(session.name, f"verdicts/{before}", base).filter("kept").select("id")
+    stood_in = session.lake.read(session.name, f"verdicts/{before}", base)
+    stood = stood_in.filter("kept").select("id")
     found: Counter[str] = Counter(documents=0, missing=0, unknown=0, twice=0)
     made: Counter[str] = Counter(missing=0, unknown=0, twice=0)
-    ranges = id_ranges(rows)
+    most = max(rows, stood_in.select(pl.len()).collect().item())  # so that a part of either table is small
+    ranges = id_ranges(most)
     with _ids_by_range(session, product, len(ranges)) as own:
         for number, ids in enumerate(ranges):
             kept_before = stood.filter(ids).collect()
@@ -231,7 +235,8 @@ def records_check(session: Session, pages: pl.DataFrame, records: pl.LazyFrame, 
 
     A URL that two sources have stands once, and so is looked for by place alone. With --limit pages are read in part.
     """
-    stored = records.filter(pl.col("reason") != "empty").group_by("page").len("records").collect()
+    read = records.filter(~pl.col("reason").is_in([EMPTY, REPLACED]))
+    stored = read.group_by("page").len("records").collect()
     counted = stored.join(pages, on="page")
     wanted = counted.group_by("url").agg(pl.col("records").max())
     path = pl.col("place").str.replace(r"#\d+$", "")

@@ -33,7 +33,7 @@ from curate.lake.runs import Head
 from curate.lake.state import State
 from schemas.tables import TABLES
 
-_SHARD_CHARS = 64_000_000  # about 16 to 32 MB on disk
+_SHARD_CHARS = 32_000_000  # about 8 to 16 MB on disk
 _SHARD_ROWS = 50_000
 _SMALL_BYTES, _SMALL_FILES = 4 * 2**20, 8  # that many files below that size are merged
 _REDACTED = ("title", "url", "place", "extra")
@@ -288,7 +288,7 @@ class _Product:
 
 
 def _cut(located: pl.DataFrame) -> list[tuple[int, int]]:
-    """Shards of about 64 M characters."""
+    """Shards of about 32 M characters."""
     shards, start, total = [], 0, 0
     for position, chars in enumerate(located.get_column("chars").to_list()):
         if position > start and (total + chars > _SHARD_CHARS or position - start >= _SHARD_ROWS):
@@ -301,7 +301,7 @@ def _cut(located: pl.DataFrame) -> list[tuple[int, int]]:
 def write_product(task: dict[str, Any]) -> dict[str, Any]:
     """Write one file of `corpus`: texts joined, metadata redacted, sorted by source and url."""
     schema = pa.ipc.read_schema(pa.py_buffer(Path(task["schema"]).read_bytes()))
-    rows = read_rows(task)
+    rows = read_rows(task).sort("source", "url", "place")
     columns = {name: rows.get_column(name).to_arrow() for name in rows.columns if name not in {"file", "row"}}
     for step in task["redact"]:
         from curate.stages.anonymize import AnonymizeOptions, redact_strings
@@ -313,11 +313,6 @@ def write_product(task: dict[str, Any]) -> dict[str, Any]:
     entries = [[(entry["key"], entry["value"]) for entry in row] for row in columns["redactions"].to_pylist()]
     columns["redactions"] = pa.array(entries, schema.field("redactions").type)
     table = pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema=schema)
-    order = (
-        rows.select("source", "url", "place")
-        .with_row_index("_at")
-        .sort("source", "url", "place")
-        .get_column("_at")
-    )
-    write_parquet(table.take(order.to_arrow()), schema, Path(task["out"]))
+    del columns
+    write_parquet(table, schema, Path(task["out"]))
     return {"file": task["out"], "rows": len(table)}

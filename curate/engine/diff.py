@@ -45,8 +45,8 @@ def difference(lake: str | Path, name: str, a: str, b: str = "") -> Difference:
     Without `b` it is what stands. A recipe, a file or a packaged one, is judged over what the lake has measured.
 
     Raises:
-        LakeError: no such lake, name or version, or `curate lake gc` took it.
-        UsageError: neither a version nor a recipe.
+        LakeError: no such lake or name, or `curate lake gc` took what the version needs.
+        UsageError: neither a version that is there nor a recipe.
     """
     home = Lake(lake)
     with disk_errors(home.root):
@@ -83,7 +83,7 @@ def _version(home: Lake, name: str, seq: int, tag: str = "") -> Side:
     head = home.runs.at(seq)
     recipe = stored_recipe(home, head, name)
     if recipe is None or f"{name}/corpus" not in head.pins:
-        raise LakeError(f"Version {seq} holds no corpus of {name}.", hint="curate log shows the versions.")
+        raise UsageError(f"Version {seq} holds no corpus of {name}.", hint="curate log shows the versions.")
     tables = [table for table in recipe.order if f"{name}/verdicts/{table}" in head.pins]
     for key in ("corpus", *(f"verdicts/{table}" for table in tables)):
         _require(home, head, f"{name}/{key}", seq)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +19,17 @@ from curate.engine.checks import Pinned, records_check, schema_check, table_chec
 from curate.engine.fetch import Fetches, standing_pages
 from curate.engine.judge import Judge
 from curate.engine.plan import PlannedTable
-from curate.engine.read import Reader, extract_options, read_loader
+from curate.engine.read import EMPTY, Reader, extract_options, read_loader
 from curate.engine.read_files import read_missing
 from curate.engine.session import Session
 from curate.engine.standing import id_borders, id_ranges, with_kept_columns
-from curate.lake.content import Content
 from curate.lake.digest import ContentDigest, content_digest, digest_json, digest_rows, narrow, widen
 from curate.lake.runs import Head
 from curate.lake.state import PART_ROWS, State
+from curate.reports.numbers import plural
 from curate.sources.files import ONE_DOCUMENT
 from curate.sources.readers import kind_of, reader_fingerprint
+from curate.sources.record import REPLACED
 from schemas.report import Failure, Reason, TableReport
 
 _COLUMNS = ("title", "author", "date", "declared_language", "chars", "digest")
@@ -66,8 +68,12 @@ def make_documents(session: Session) -> Head:
     read_missing(reader, pages)
     reader.finish()
     places = _in_order(session, pages)
-    rows = _with_ids(_records(session, reader, places), places, reader.documents)
-    faults = _faults(session, reader, rows.filter(pl.col("key") == 0), places)
+    found = _records(session, reader, places)
+    _tell_replaced(reader, found)
+    rows = _with_ids(found.rows, places)
+    faults = _faults(session, reader, found, rows)
+    rows = rows.select("id", "page", "ordinal", "key").filter(pl.col("key") != 0)
+    del found
     report.failures = [
         Failure(**row) for row in faults.select("id", "place", "reason", "message").head(20).to_dicts()
     ]
@@ -122,12 +128,12 @@ class _Judging:
         self.digest = ContentDigest(("id", "key") if hashes else ("id",))  # a fault has no key
 
     def parts(self, rows: pl.DataFrame, pages: pl.DataFrame, faults: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        """Verdicts on all rows of `_with_ids`, in order of their ids; `faults` are those of what could not be read."""
+        """Verdicts on all documents (id, page, ordinal, key), and those on what could not be read, in order of ids."""
         upper = rows.select((pl.col("id") // 2**96).cast(pl.UInt32)).to_series()
         borders = list(itertools.pairwise(id_borders(len(rows))))
 
         def part(first: int, end: int) -> pl.DataFrame:
-            return rows.filter(upper.is_between(first, end - 1) & (rows.get_column("key") != 0))
+            return rows.filter(upper.is_between(first, end - 1))
 
         columns = ["key", "url", *_COLUMNS, *_extra(self._session)]
         keys = (widen(part(*between).get_column("key")) for between in borders)
@@ -161,9 +167,12 @@ class _Judging:
         self._report.drop_rates = told.drop_rates
 
 
-def _faults(session: Session, reader: Reader, rows: pl.DataFrame, pages: pl.DataFrame) -> pl.DataFrame:
+def _faults(session: Session, reader: Reader, found: _Records, rows: pl.DataFrame) -> pl.DataFrame:
     """Verdicts on what could not be read, with the reason; a strict run ends at the first in order of places."""
-    faults = _with_source_columns(session, _with_place(rows, pages)).with_columns(
+    rows = rows.filter(pl.col("fault") > 0)
+    told = found.faults[rows.get_column("fault") - 1]
+    placed = _with_place(rows.drop("fault", "digest").hstack(told), found.pages)
+    faults = _with_source_columns(session, placed).with_columns(
         pl.col("id").map_batches(widen, pl.String),
         url=pl.when(pl.col("kind") == "site").then("path").otherwise(pl.lit("")),
         kept=pl.lit(False),
@@ -173,44 +182,75 @@ def _faults(session: Session, reader: Reader, rows: pl.DataFrame, pages: pl.Data
         duplicate_of=pl.lit(""),
         similarity=pl.lit(0.0),
     )
-    told = faults.sort("place").select("place", "reason", "message").head(1)
-    for row in told.to_dicts() if session.strict else []:
+    first = faults.sort("place").select("place", "reason", "message").head(1)
+    for row in first.to_dicts() if session.strict else []:
         reader.refuse(row["place"], [row])
     return faults
 
 
-def _records(session: Session, reader: Reader, pages: pl.DataFrame) -> pl.DataFrame:
-    """What was read of the standing pages, in their order: page (row of `pages`), ordinal, key (0: a fault), reason, message.
+def _tell_replaced(reader: Reader, found: _Records) -> None:
+    """Count the documents that had bytes which are not UTF-8, and tell of the first; a strict run ends there."""
+    if found.replaced.is_empty():
+        return
+    (first,) = _with_place(found.replaced.sort("page", "ordinal").head(1), found.pages).to_dicts()
+    reader.refuse(first["place"], [{**first, "reason": REPLACED}])
+    count = reader.report.counts["not_utf8"] = len(found.replaced)
+    reader.report.notes.append(
+        f"{plural(count, 'document')} had bytes that are not UTF-8, which are U+FFFD now. The first: {first['place']}"
+    )
 
-    There are as many rows as records, so none holds a digest or a path as text.
+
+@dataclass(frozen=True)
+class _Records:
+    """What was read of the standing pages.
+
+    There are as many rows as records, so none holds a digest or a path as text: page (row of `pages`), ordinal, key
+    and digest as numbers (0: a fault), fault (0, or the number of its row in `faults`, from 1).
     """
+
+    pages: pl.DataFrame
+    rows: pl.DataFrame
+    faults: pl.DataFrame  # reason, message
+    replaced: pl.DataFrame  # page, ordinal, key, message
+
+
+def _records(session: Session, reader: Reader, pages: pl.DataFrame) -> _Records:
+    """The records of the pages, in their order."""
     numbered = pages.lazy().select("page", number=pl.int_range(pl.len(), dtype=pl.UInt32))
+    columns = ["page", "ordinal", "document", "digest", "reason", "message"]
     again = pl.DataFrame(
         reader.faults,
         schema={"page": pl.String, "ordinal": pl.Int64, "reason": pl.String, "message": pl.String},
-    ).with_columns(document=pl.lit(""))
-    parts = [
-        part.lazy()
-        .filter(pl.col("reason") != "empty")
-        .join(numbered, on="page")
-        .select(
+    ).with_columns(document=pl.lit(""), digest=pl.lit(""))
+    rows, faults, replaced, count = [], [], [], 0
+    for part in itertools.chain(reader.records.batches(columns), [again.select(columns)]):
+        read = part.lazy().filter(pl.col("reason") != EMPTY).join(numbered, on="page")
+        found = read.select(
             pl.col("number").alias("page"),
-            pl.col("ordinal").cast(pl.Int64),
+            pl.col("ordinal").cast(pl.UInt32),
             pl.col("document").map_batches(narrow, return_dtype=pl.UInt128).alias("key"),
+            pl.col("digest").map_batches(narrow, return_dtype=pl.UInt128),
             "reason",
             "message",
-        )
-        .collect()
-        for part in itertools.chain(
-            reader.records.batches(["page", "ordinal", "document", "reason", "message"]), [again]
-        )
-    ]
-    rows = pl.concat(parts, rechunk=False)
-    del parts
-    order = rows.select(pl.arg_sort_by("page", "ordinal", maintain_order=True)).to_series()
-    for name in rows.columns:  # one after the other, so that a second copy is one of a column
+        ).collect()
+        replaced.append(found.filter(reason=REPLACED).select("page", "ordinal", "key", "message"))
+        found = found.filter(pl.col("reason") != REPLACED)
+        is_fault = pl.col("key") == 0
+        faults.append(found.filter(is_fault).select("reason", "message"))
+        number = pl.when(is_fault).then(count + is_fault.cum_sum()).otherwise(0).cast(pl.UInt32)
+        rows.append(found.select("page", "ordinal", "key", "digest", fault=number))
+        count += len(faults[-1])
+    ordered = _limited(_sorted(pl.concat(rows, rechunk=False)), pages, session.limit)
+    return _Records(pages, ordered, pl.concat(faults), pl.concat(replaced))
+
+
+def _sorted(rows: pl.DataFrame) -> pl.DataFrame:
+    """In order of pages and ordinals, column by column: a second copy is one of a column."""
+    place = rows.select(pl.col("page").cast(pl.UInt64) * 2**32 + pl.col("ordinal")).to_series()
+    order = pl.Series(np.argsort(place.to_numpy(), kind="stable").astype(np.uint32))
+    for name in rows.columns:
         rows = rows.with_columns(rows.get_column(name).gather(order))
-    return _limited(rows, pages, session.limit)
+    return rows
 
 
 def _limited(rows: pl.DataFrame, pages: pl.DataFrame, limit: int) -> pl.DataFrame:
@@ -229,9 +269,8 @@ def _in_order(session: Session, pages: pl.DataFrame) -> pl.DataFrame:
     return ranked.with_columns(kind=_kinds(session, ranked))
 
 
-def _with_ids(rows: pl.DataFrame, pages: pl.DataFrame, documents: Content) -> pl.DataFrame:
+def _with_ids(rows: pl.DataFrame, pages: pl.DataFrame) -> pl.DataFrame:
     """Adds id (UInt128), from what the place is made of; each id once, the first source wins."""
-    rows = rows.with_columns(digest=_digests(rows.get_column("key"), documents))
     equal, parts = _equal_before(rows, pages), []
     for start in range(0, max(len(rows), 1), PART_ROWS):
         part = _with_place(rows.slice(start, PART_ROWS), pages).with_columns(
@@ -246,21 +285,10 @@ def _with_ids(rows: pl.DataFrame, pages: pl.DataFrame, documents: Content) -> pl
             equal=pl.when(many).then("_equal").otherwise(0),
         )
         parts.append(narrow(digest_rows(identity.get_columns()).cast(pl.String)).alias("id"))
-    rows = rows.drop("digest").with_columns(pl.concat(parts))
-    if rows.get_column("id").n_unique() < len(rows):
+    rows = rows.with_columns(pl.concat(parts))
+    if _perhaps_twice(rows.get_column("id")).any():
         rows = rows.unique("id", keep="first", maintain_order=True)
     return rows
-
-
-def _digests(keys: pl.Series, documents: Content) -> pl.Series:
-    """Digest of each document by its key, both as numbers; 0 for a fault."""
-    parts = [
-        pl.DataFrame([narrow(part.get_column("key")), narrow(part.get_column("digest"))])
-        for part in documents.batches(["key", "digest"])
-    ]
-    empty = pl.DataFrame(schema={"key": pl.UInt128, "digest": pl.UInt128})
-    found = keys.to_frame("key").join(pl.concat([empty, *parts]), on="key", how="left", maintain_order="left")
-    return found.get_column("digest").fill_null(0)
 
 
 def _with_place(rows: pl.DataFrame, pages: pl.DataFrame) -> pl.DataFrame:
@@ -285,14 +313,29 @@ def _with_content(session: Session, rows: pl.DataFrame, found: pl.DataFrame) -> 
 
 
 def _equal_before(rows: pl.DataFrame, pages: pl.DataFrame) -> np.ndarray:
-    """(n,) how many equal records come before each row; few are looked at, for most texts are there once."""
-    twice = rows.get_column("digest").is_duplicated()
-    found = rows.filter(twice).select("page", "digest", "reason")
+    """(n,) how many equal records come before each row; few are looked at, for most texts are there once.
+
+    Faults are equal at the same place, documents where their texts are.
+    """
+    twice = _perhaps_twice(rows.get_column("digest"))
+    found = rows.filter(twice).select("page", "ordinal", "digest")
     of_page = pages.select("source", "kind")[found.get_column("page")]
-    count = pl.int_range(pl.len()).over("source", "kind", "digest", "reason")
+    place = pl.when(digest=0).then(pl.struct("page", "ordinal"))
+    count = pl.int_range(pl.len()).over("source", "kind", "digest", place)
     equal = np.zeros(len(rows), dtype=np.int64)
-    equal[twice.to_numpy()] = found.hstack(of_page).select(count).to_series().to_numpy()
+    equal[twice] = found.hstack(of_page).select(count).to_series().to_numpy()
     return equal
+
+
+def _perhaps_twice(numbers: pl.Series) -> np.ndarray:
+    """(n,) which of some digests others may be equal to: all that are, for halves of them are compared."""
+    halves = pl.select(pl.lit(numbers) % 2**64).to_series().cast(pl.UInt64).to_numpy()
+    order = np.argsort(halves)
+    halves = halves[order]
+    equal = halves[1:] == halves[:-1]
+    twice = np.zeros(len(order), np.bool_)
+    twice[order[1:][equal]] = twice[order[:-1][equal]] = True
+    return twice
 
 
 def _extra(session: Session) -> list[str]:

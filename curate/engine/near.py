@@ -151,7 +151,10 @@ class NearDuplicates:
         # A document that was left over in a few bands is found by the others.
         looked_for = 1 - (1 - probability(self.options.floor, 1, r)) ** (b - left)
         unresolved = int((looked_for < self.options.recall).sum()) if left.any() else 0
-        self.comparing.report.counts.update(bands=b, rows_per_band=r, candidates=count, unresolved=unresolved)
+        counts = self.comparing.report.counts
+        counts.update(bands=b, rows_per_band=r)
+        for name, more in {"candidates": count, "unresolved": unresolved}.items():
+            counts[name] = counts.get(name, 0) + more  # of all steps of the table that compare
         if unresolved:
             stand = "document stands" if unresolved == 1 else "documents stand"
             self.comparing.report.notes.append(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from curate.lake.content import Content, new_file
 from curate.lake.digest import digest, digest_column, digest_rows
 from curate.lake.parquet import write_parquet
 from curate.sources.readers import ExtractOptions, Fault, Read
-from curate.sources.record import NO_RECORDS
+from curate.sources.record import NO_RECORDS, REPLACED
 from schemas.report import TableReport
 from schemas.source import Source
 from schemas.tables import TABLES
@@ -31,6 +32,7 @@ from schemas.tables import TABLES
 _DOCUMENTS, _RECORDS = TABLES["documents"].schema, TABLES["records"].schema
 _FLUSH_PAGES, _FLUSH_SECONDS = 500, 10.0
 # Of a page: may go better next time, so it is not recorded.
+EMPTY = "empty"  # the reason of a slice that holds nothing
 _AGAIN = ("error:timeout", "error:memory", "error:extract")
 
 
@@ -63,14 +65,14 @@ class Reader:
         return pages.join(complete, on="page", how="anti")
 
     def refuse(self, place: str, faults: Iterable[Fault | dict[str, Any]]) -> None:
-        """End a strict run at the first of the faults that is an error.
+        """End a strict run at the first of the faults that is an error, or bytes that are not UTF-8.
 
         Raises:
             SourceError: the run is strict.
         """
         for fault in faults:
             told = fault if isinstance(fault, dict) else vars(fault)
-            if told["reason"].startswith("error:"):
+            if told["reason"].startswith(("error:", REPLACED)):
                 refuse(self.session, f"{place}: {told['reason']}: {told['message']}")
 
     def fault(self, page: str, message: str) -> None:
@@ -95,7 +97,7 @@ class Reader:
 
 def first(read: Read, count: int) -> Read:
     """The first records, and all faults."""
-    return Read(read.records.slice(0, count), read.faults)
+    return replace(read, records=read.records.slice(0, count))
 
 
 def document_rows(records: pa.RecordBatch) -> pa.Table:
@@ -120,17 +122,18 @@ def document_rows(records: pa.RecordBatch) -> pa.Table:
 def record_rows(
     page: str, number: int, slices: int, documents: pa.Table, read: Read | None, *, empty: bool = False
 ) -> pa.Table:
-    """Rows of `records` of one slice: its documents, then its faults."""
+    """Rows of `records` of one slice: its documents, then its faults, then what was replaced in documents."""
     key = digest(f"{page}\0{number}")
-    faults = read.faults if read else ()
-    ordinals = [*documents.column("ordinal").to_pylist(), *[fault.ordinal for fault in faults]]
-    keys = [*documents.column("key").to_pylist(), *[""] * len(faults)]
-    reasons = [*[""] * len(documents), *[fault.reason for fault in faults]]
-    messages = [*[""] * len(documents), *[fault.message for fault in faults]]
+    told = (*read.faults, *read.replaced) if read else ()
+    ordinals = [*documents.column("ordinal").to_pylist(), *[fault.ordinal for fault in told]]
+    keys = [*documents.column("key").to_pylist(), *[""] * len(told)]
+    digests = [*documents.column("digest").to_pylist(), *[""] * len(told)]
+    reasons = [*[""] * len(documents), *[fault.reason for fault in told]]
+    messages = [*[""] * len(documents), *[fault.message for fault in told]]
     if empty:
-        ordinals, keys, reasons, messages = [-1], [""], ["empty"], [""]
+        ordinals, keys, digests, reasons, messages = [-1], [""], [""], [EMPTY], [""]
     count = len(ordinals)
-    columns = [[key] * count, [page] * count, [slices] * count, ordinals, keys, reasons, messages]
+    columns = [[key] * count, [page] * count, [slices] * count, ordinals, keys, digests, reasons, messages]
     return pa.table(
         [pa.array(column, field.type) for column, field in zip(columns, _RECORDS, strict=True)],
         schema=_RECORDS,
@@ -193,12 +196,12 @@ def read_loader(reader: Reader, source: Source) -> str:
         kept = first(read, limit - sum(map(len, tables))) if limit else read
         made = document_rows(kept.records)
         reader.commit(_write(reader.documents, made.select(_DOCUMENTS.names).cast(_DOCUMENTS)), None)
-        tables.append(made.select(["key", "ordinal"]))
+        tables.append(made.select(["key", "digest", "ordinal"]))
         faults += kept.faults
         reader.session.progress.advance("documents", len(made))
         if limit and sum(map(len, tables)) >= limit:
             break
-    made = pa.concat_tables(tables) if tables else document_rows(NO_RECORDS).select(["key", "ordinal"])
+    made = pa.concat_tables(tables) if tables else document_rows(NO_RECORDS)
     page = digest("\0".join(made.column("key").to_pylist()))
     reader.commit(
         None, _write(reader.records, record_rows(page, 0, 1, made, Read(NO_RECORDS, tuple(faults))))

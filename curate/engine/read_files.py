@@ -242,8 +242,9 @@ def _part_tables(
     empty = True
     for read in reads:
         kept = read if not limit else first(read, limit - told["rows"])
-        errors = (vars(fault) for fault in kept.faults if fault.reason.startswith("error:"))
-        told["fault"] = told["fault"] or next(errors, None)
+        errors = [*(fault for fault in kept.faults if fault.reason.startswith("error:")), *kept.replaced]
+        for fault in sorted(errors, key=lambda fault: fault.ordinal)[:1]:
+            told["fault"] = told["fault"] or vars(fault)
         made = document_rows(kept.records)
         told["rows"] += len(made)
         rows.append(record_rows(part["page"], part["number"], part["slices"], made, kept))

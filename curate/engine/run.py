@@ -25,6 +25,9 @@ from curate.lake.runs import Head
 from schemas.errors import UsageError
 from schemas.report import RunReport
 
+# Documents of a table beside which a start of the workers is nothing; they hold the kernels of all that they have made.
+_LARGE = 500_000
+
 
 def base_tables(plan: Plan) -> list[str]:
     """The tables of a recipe up to `corpus`, in the order in which they are made."""
@@ -81,9 +84,12 @@ def run_tables(
         for name in tables or base_tables(plan):
             make(session, name)
             give_back()
+            if session.report.table(name).rows > _LARGE:
+                session.workers.rest()
             if session.report.blocked():
                 break
         if then is not None and not session.report.blocked():
+            session.workers.rest()
             then(session)
     session.report.seconds = time.perf_counter() - begun
     return session.report

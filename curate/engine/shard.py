@@ -26,7 +26,7 @@ from curate.lake.parquet import write_parquet
 from schemas.errors import StageError, UsageError
 from schemas.tables import content_schema
 
-MAX_ROWS, MAX_CHARS = 5_000, 16_000_000  # of a shard
+MAX_ROWS, MAX_CHARS = 5_000, 8_000_000  # of a shard
 _OFFSET = 8  # bytes of an offset of large strings
 _BATCH_BYTES = 4_000_000  # of texts that the steps see at once: their kernels hold many times that
 
@@ -248,7 +248,7 @@ def step_tasks(steps: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def plan_shards(rows: pl.DataFrame, chars: str = "chars", max_rows: int = MAX_ROWS) -> list[tuple[int, int]]:
-    """Cut rows (in order of file and row) into shards of at most 5,000 documents and 16 M characters.
+    """Cut rows (in order of file and row) into shards of at most 5,000 documents and 8 M characters.
 
     A document longer than that is a shard of its own.
     """

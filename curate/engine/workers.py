@@ -28,7 +28,7 @@ from typing import Any
 import schemas.errors
 from curate.lake.disk import lake_error
 from curate.lean import lean
-from curate.resident import hold_for_kernels, hold_little
+from curate.resident import hold_for_kernels, hold_little, is_ours
 from schemas.errors import CurateError, StageError
 
 _ATTEMPTS = 2
@@ -101,6 +101,11 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.rest()
+        _keep_words()  # of shards that ran in this process
+
+    def rest(self) -> None:
+        """End the processes, and with them what they hold; they start again when they are needed."""
         for process in self._idle:
             if process.stdin:
                 with suppress(BrokenPipeError):  # it has ended
@@ -109,7 +114,6 @@ class Workers:
             process.wait()
         self._idle.clear()
         self._started.clear()
-        _keep_words()  # of shards that ran in this process
 
     def kill(self) -> None:
         """End all processes at once, whatever they are at; for a stop that must not wait for a shard."""
@@ -123,11 +127,11 @@ class Workers:
             CurateError: as the function raised it.
             StageError: a worker died twice on the same task.
         """
-        if self.count == 1 or len(tasks) <= 1:
-            run = _find(function)
+        # One task is not worth the start of a process; where there is one, it has the memory for it.
+        if self.count == 1 or (len(tasks) <= 1 and not self._idle):
             for task in tasks:
                 raise_if_stopped()
-                yield run(task)
+                yield _run(function, task)
             return
         yield from self._map_processes(function, tasks)
 
@@ -214,6 +218,7 @@ def _ask(process: subprocess.Popen[str], question: dict[str, Any]) -> dict[str, 
 
 def give_back(task: dict[str, Any] | None = None) -> dict[str, Any]:
     """Give memory that this process freed back to the system; it may not be needed here again."""
+    gc.collect()
     if "pyarrow" in sys.modules:
         import pyarrow as pa
 
@@ -242,25 +247,47 @@ def _error(described: dict[str, str]) -> CurateError:
 def importing() -> Iterator[None]:
     """Imports without looking for garbage: they make none, and looking for it costs a tenth of their time."""
     looking = gc.isenabled()
+    if looking and is_ours():
+        gc.collect()  # what is garbage would be frozen, too
     gc.disable()
     try:
         yield
     finally:
         if looking:
-            gc.freeze()  # modules stay: later looks pass over them
+            _freeze()
             gc.enable()
+
+
+def _freeze() -> None:
+    """Let later looks for garbage pass over what is there: modules and kernels stay, a program's own things may not."""
+    if is_ours():
+        gc.freeze()
 
 
 def _find(function: str) -> Any:
     module, name = function.split(":")
-    with importing():
-        return getattr(importlib.import_module(module), name)
+    if module not in sys.modules:
+        with importing():
+            importlib.import_module(module)
+    return getattr(sys.modules[module], name)
+
+
+_have_run: set[str] = set()  # functions, in this process
+
+
+def _run(function: str, task: dict[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = _find(function)(task)
+    if function not in _have_run:
+        _have_run.add(function)
+        gc.collect()  # a kernel that is loaded leaves cycles that hold the texts it was called with
+        _freeze()
+    return result
 
 
 def _answer(line: str) -> dict[str, Any]:
     question = json.loads(line)
     try:
-        return {"result": _find(question["function"])(question["task"])}
+        return {"result": _run(question["function"], question["task"])}
     except CurateError as error:
         return _described(error)
     except Exception as error:  # noqa: BLE001 - whatever it is, the driver must hear of it

@@ -201,14 +201,15 @@ def rollback(lake: str | Path, name: str, seq: int) -> Head:
     """Make an older version of a name stand again: a new row in `runs`; no data moves.
 
     Raises:
-        LakeError: no such version, or gc has taken what it needs.
+        UsageError: no such version.
+        LakeError: gc has taken what it needs.
     """
     home = Lake(lake)
     name = home.require(name)
     base, old = home.head(), home.runs.at(seq)
     mine = [key for key in {*old.pins, *old.fingerprints, *old.digests} if key.startswith(f"{name}/")]
     if not mine:
-        raise LakeError(f"Version {seq} holds nothing of {name}.", hint="curate log shows the versions.")
+        raise UsageError(f"Version {seq} holds nothing of {name}.", hint="curate log shows the versions.")
     for key in mine:
         table = open_table(home.root / key, old.pins[key]) if key in old.pins else None
         if table is not None and not file_names(table) <= home.file_names(home.root / key):

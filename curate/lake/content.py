@@ -184,8 +184,8 @@ class Appender:
         """Commit a file that lies in the content folder; returns the rows that were new."""
         while True:
             self._see_others()
-            rows = self._leave_out_known(file)
-            if rows == 0:
+            keys = self._leave_out_known(file)
+            if keys.is_empty():
                 file.unlink(missing_ok=True)
                 return 0
             try:
@@ -195,9 +195,9 @@ class Appender:
                 time.sleep(0.005)
                 continue
             self.seen.add(file.name)
-            self._stand.add(self._keys(file).unique())
+            self._stand.add(keys.unique())
             self.bytes += file.stat().st_size
-            return rows
+            return len(keys)
 
     def _see_others(self) -> None:
         """Keys in files that others committed since the look-up."""
@@ -211,16 +211,15 @@ class Appender:
     def _keys(self, file: Path) -> pl.Series:
         return pl.read_parquet(file, columns=["key"], glob=False).get_column("key")
 
-    def _leave_out_known(self, file: Path) -> int:
+    def _leave_out_known(self, file: Path) -> pl.Series:
+        """Write the file without rows whose key stands; returns the keys that are left."""
         keys = self._keys(file)
         fresh = pl.Series(~self._stand.has(keys))
         if not self.content.grouped:
             fresh &= keys.is_first_distinct()
-        if fresh.all():
-            return len(keys)
-        if fresh.any():
+        if fresh.any() and not fresh.all():
             _filter_file(file, fresh.to_arrow(), self.content.schema)
-        return int(fresh.sum())
+        return keys.filter(fresh)
 
 
 def _filter_file(file: Path, mask: pa.Array, schema: pa.Schema) -> None:

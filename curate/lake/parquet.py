@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,7 +26,6 @@ def write_parquet(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    count = 0
     try:
         with pq.ParquetWriter(
             temporary,
@@ -36,13 +36,26 @@ def write_parquet(
             write_page_checksum=True,  # so that `verify` sees a flipped bit
             write_statistics=[name for name in schema.names if name in _KEYS],
         ) as writer:
-            for group in _row_groups(rows.to_batches() if isinstance(rows, pa.Table) else rows, schema):
-                writer.write_table(group)
-                count += len(group)
+            groups = _row_groups(rows.to_batches() if isinstance(rows, pa.Table) else rows, schema)
+            count = _write_groups(writer, groups)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    return count
+
+
+def _write_groups(writer: pq.ParquetWriter, groups: Iterable[pa.Table]) -> int:
+    """Write each row group while the next is made; returns the number of rows."""
+    count, written = 0, None
+    with ThreadPoolExecutor(1) as thread:
+        for group in groups:
+            if written is not None:
+                written.result()
+            written = thread.submit(writer.write_table, group)
+            count += len(group)
+        if written is not None:
+            written.result()
     return count
 
 

@@ -26,7 +26,7 @@ from curate.lake.delta import ConflictError, commit, create_table, file_names, l
 from curate.lake.disk import disk_errors
 from curate.lake.mirror import mirror_of
 from curate.lake.parquet import write_parquet
-from schemas.errors import LakeError, MovedError
+from schemas.errors import LakeError, MovedError, UsageError
 from schemas.tables import FORMAT, TABLES
 
 _LIBRARIES = (
@@ -86,13 +86,13 @@ class Runs:
         """One row by its number.
 
         Raises:
-            LakeError: there is no such row.
+            UsageError: there is no such row.
         """
         table = read_table(self.folder)
         for name in file_names(table) if table else set():
             if int(name.split("-")[0]) == seq:
                 return self._read(name)
-        raise LakeError(f"The lake has no version {seq}.", hint="curate log shows the versions.")
+        raise UsageError(f"The lake has no version {seq}.", hint="curate log shows the versions.")
 
     def standing(self, head: Head, name: str, tables: Iterable[str]) -> dict[str, Head]:
         """Table → the row that made it as it stands in `head`; nothing for tables that do not stand there."""

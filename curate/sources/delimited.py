@@ -24,7 +24,7 @@ from curate.sources.record import (
     resolve,
 )
 from curate.sources.streams import WholeLines, open_stream
-from curate.sources.tabular import decoded, from_batch, taken
+from curate.sources.tabular import decoded, from_batch, not_utf8, taken
 
 _CSV_BLOCK = 16_000_000  # bytes; also the longest row
 _SNIFFED = 1_000_000  # bytes that decide the encoding of a CSV file
@@ -49,7 +49,8 @@ def read_csv(piece: Slice, columns: Columns) -> Iterator[Read]:
             done = int(ordinals[-1]) + 1
             due = tuple(found for found in bad if found.ordinal < done)
             del bad[: len(due)]
-            yield Read(from_batch(part, ordinals, roles), due)
+            broken = not_utf8(part.column(roles["text"]), ordinals)
+            yield Read(from_batch(_decoded(part), ordinals, roles), due, broken)
         if bad:
             yield Read(NO_RECORDS, tuple(bad))
     except (OSError, pa.ArrowInvalid, UnicodeError) as error:
@@ -73,7 +74,7 @@ def csv_rows(piece: Slice, wanted: Ordinals) -> Iterator[tuple[Ordinals, pa.Reco
     form = _csv_form(piece.path)
     with suppress(pa.ArrowInvalid, OSError, UnicodeError):
         for part, ordinals in _csv_parts(piece.path, form, _csv_names(piece.path, form), []):
-            yield from taken(part, ordinals, wanted)
+            yield from taken(_decoded(part), ordinals, wanted)
 
 
 def _csv_names(path: str, form: tuple[str, str]) -> list[str]:
@@ -84,7 +85,7 @@ def _csv_names(path: str, form: tuple[str, str]) -> list[str]:
 def _csv_parts(
     path: str, form: tuple[str, str], names: list[str], bad: list[Fault]
 ) -> Iterator[tuple[pa.RecordBatch, Ordinals]]:
-    """Batches of strings with their ordinals; rows that do not fit go to `bad`, before the batch after them."""
+    """Batches of values as bytes with their ordinals; rows that do not fit go to `bad`, before the batch after them."""
 
     def refuse(row: Any) -> str:
         found = f"expected {row.expected_columns} values, found {row.actual_columns}"
@@ -99,12 +100,16 @@ def _csv_parts(
     with WholeLines(open_stream(path), _CSV_BLOCK) as stream:
         reader = _csv_reader(stream, form, dict.fromkeys(headers, pa.large_binary()), refuse)
         for raw in _until_it_breaks(reader, stream):
-            batch = pa.RecordBatch.from_arrays([decoded(column) for column in raw.columns], names)
-            for start in range(0, len(batch), MAX_ROWS):
-                part = batch.slice(start, MAX_ROWS)
+            named = raw.rename_columns(names)
+            for start in range(0, len(named), MAX_ROWS):
+                part = named.slice(start, MAX_ROWS)
                 ordinals = _ordinals(done, len(part), refused)
                 done = int(ordinals[-1]) + 1
                 yield part, ordinals
+
+
+def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([decoded(column) for column in batch.columns], batch.schema.names)
 
 
 def _until_it_breaks(batches: Any, stream: WholeLines) -> Iterator[pa.RecordBatch]:

@@ -31,6 +31,7 @@ from curate.sources.record import (
     Slice,
     fault,
     from_rows,
+    replaced,
     resolve,
 )
 from curate.sources.streams import is_packed, open_stream
@@ -75,9 +76,9 @@ def read(piece: Slice, columns: Columns) -> Iterator[Read]:
     """
     roles = roles_of(piece, columns)
     for first, lines in _blocks(piece):
-        rows, ordinals, faults = _parse(lines, first, roles["text"])
+        rows, ordinals, faults, broken = _parse(lines, first, roles["text"])
         lines.clear()  # a line may be large, and is here twice now
-        yield from_rows(rows, ordinals, roles, faults)
+        yield replace(from_rows(rows, ordinals, roles, faults), replaced=broken)
 
 
 def roles_of(piece: Slice, columns: Columns) -> dict[str, str]:
@@ -88,7 +89,7 @@ def roles_of(piece: Slice, columns: Columns) -> dict[str, str]:
     """
     for stop in (_HEAD, -1):
         for first, lines in _blocks(replace(piece, start=0, stop=stop, first=0)):
-            rows, _, _ = _parse(lines[:_SAMPLE], first)
+            rows, *_ = _parse(lines[:_SAMPLE], first)
             if names := list(dict.fromkeys(name for row in rows for name in row)):
                 return resolve(columns, names, piece.shown, all_known=False)
     return {"text": "text", **{role: column for role, column in columns.items() if role in ROLES}}
@@ -124,26 +125,27 @@ def _objects(found: list[tuple[int, Any]]) -> Iterator[tuple[Ordinals, list[dict
 
 def _parse(
     lines: Sequence[bytes | Fault], first: int, text: str = ""
-) -> tuple[list[dict[str, Any]], Sequence[int], list[Fault]]:
-    """The lines' objects with their ordinals, and a fault for each line that is none."""
+) -> tuple[list[dict[str, Any]], Sequence[int], list[Fault], tuple[Fault, ...]]:
+    """The lines' objects with their ordinals, a fault for each line that is none, and what was replaced in the others."""
     try:
         values = [_value(line, text) for line in lines]  # type: ignore[arg-type]
         if set(map(type, values)) == {dict}:
-            return values, range(first, first + len(lines)), []
+            return values, range(first, first + len(lines)), [], ()
     except (ValueError, TypeError):  # TypeError: the line is a fault already
         pass
-    rows, ordinals, faults = [], [], []
+    rows, ordinals, faults, broken = [], [], [], []
     for ordinal, line in enumerate(lines, first):
         value = line if isinstance(line, Fault) else _carefully(line, ordinal) if line.strip() else None
         if isinstance(value, dict):
             rows.append(value)
             ordinals.append(ordinal)
+            broken.append(replaced(ordinal, "Line", line))  # type: ignore[arg-type]
         elif isinstance(value, Fault):
             faults.append(value)
         elif isinstance(line, bytes) and line.strip():
             message = f"Line {ordinal + 1}: expected a JSON object, found {_kind(value)}."
             faults.append(Fault(ordinal, "error:read", message))
-    return rows, ordinals, faults
+    return rows, ordinals, faults, tuple(filter(None, broken))
 
 
 def _value(line: bytes, text: str) -> Any:

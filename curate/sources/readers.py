@@ -25,7 +25,7 @@ __all__ = [
 ]  # fmt: skip
 
 # By kind: goes up when its reader gives other records for the same bytes.
-_VERSION, _VERSIONS = 2, {"warc": 3}
+_VERSION, _VERSIONS = 3, {"warc": 4}
 
 
 def read_slice(piece: Slice, columns: Columns, options: ExtractOptions, workers: int = 1) -> Iterator[Read]:

@@ -70,12 +70,19 @@ class Fault:
     message: str
 
 
+REPLACED = "replaced:utf8"
+
+
 @dataclass(frozen=True)
 class Read:
-    """Records (RECORD_SCHEMA; at most 5,000 rows and about 32 MB of text) and faults, each in its order."""
+    """Records (RECORD_SCHEMA; at most 5,000 rows and about 32 MB of text) and faults, each in its order.
+
+    `replaced` tells, with the reason REPLACED, which of the records hold U+FFFD for bytes that are not UTF-8.
+    """
 
     records: pa.RecordBatch
     faults: tuple[Fault, ...] = ()
+    replaced: tuple[Fault, ...] = ()
 
 
 # Not of a list, for which Arrow would import pandas.
@@ -87,6 +94,16 @@ NO_RECORDS = pa.RecordBatch.from_arrays(
 def fault(ordinal: int, reason: str, message: str) -> Read:
     """A Read of nothing but one fault."""
     return Read(NO_RECORDS, (Fault(ordinal, reason, message),))
+
+
+def replaced(ordinal: int, what: str, value: bytes) -> Fault | None:
+    """What is told of bytes that are not UTF-8, if they are not; `what` they are, as "Line"."""
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        place = f"{what} {ordinal + 1}: byte {error.start + 1:,} (0x{value[error.start]:02x})"
+        return Fault(ordinal, REPLACED, f"{place} is not UTF-8; U+FFFD is there instead.")
+    return None
 
 
 def one_record(ordinal: int, fields: Mapping[str, str], extra: Mapping[str, Any] | None = None) -> Read:

@@ -15,11 +15,13 @@ from curate.sources.record import (
     NORMALISED,
     ROLES,
     Columns,
+    Fault,
     Ordinals,
     Read,
     Slice,
     as_text,
     fault,
+    replaced,
     resolve,
 )
 from curate.sources.values import iso_date, language_code
@@ -67,7 +69,9 @@ def read_parquet(piece: Slice, columns: Columns) -> Iterator[Read]:
                 for batch in _batches(file, group):
                     ordinals = np.arange(first, first + len(batch), dtype=np.int64)
                     first += len(batch)
-                    yield Read(from_batch(batch, ordinals, roles))
+                    valid = _valid(batch)
+                    raw = () if valid is batch else not_utf8(nested_column(batch, roles["text"]), ordinals)
+                    yield Read(from_batch(valid, ordinals, roles), replaced=raw)
     except (OSError, pa.ArrowException) as error:
         yield fault(first, "error:read", f"Row {first + 1}: {str(error).splitlines()[0]}")
 
@@ -154,8 +158,7 @@ def _is_string(kind: pa.DataType) -> bool:
 
 def from_batch(batch: pa.RecordBatch, ordinals: Ordinals, roles: Mapping[str, str]) -> pa.RecordBatch:
     """Records of Arrow columns. Columns that no role takes go to `extra`, but for binary ones; date and
-    language stay there too, as they were."""
-    batch = _valid(batch)
+    language stay there too, as they were. Strings are valid UTF-8."""
     arrays = {ROLES[role]: _strings(nested_column(batch, column), role) for role, column in roles.items()}
     arrays["ordinal"] = pa.array(ordinals)
     rest = with_column(batch, roles["text"], None)
@@ -273,6 +276,18 @@ def _has_json(kind: pa.DataType) -> bool:
     numbers = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean)
     times = (types.is_date, types.is_time, types.is_timestamp, types.is_duration)
     return _is_string(kind) or any(test(kind) for test in numbers + times)
+
+
+def not_utf8(column: pa.Array, ordinals: Ordinals) -> tuple[Fault, ...]:
+    """What is told of the values of a column, strings or bytes, that are not UTF-8."""
+    values = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    raw = values.cast(pa.large_binary())
+    try:
+        raw.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        pairs = zip(ordinals.tolist(), raw.to_pylist(), strict=True)
+        return tuple(filter(None, (replaced(ordinal, "Row", value or b"") for ordinal, value in pairs)))
+    return ()
 
 
 def decoded(column: pa.Array) -> pa.Array:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from curate.engine.stage import Batch, Measured, Options, stage
-from curate.text.decompose import normal_form
+from curate.text.decompose import crowded, normal_form
 from curate.text.detect import BROKEN, MOST_MARKS, find_suspects
 from curate.text.unicode import combining_marks
 
@@ -76,8 +76,9 @@ def repaired(text: str, *, unescape_html: bool, every_line: bool = False) -> str
     fix = _fix_every_line if every_line else _fix_suspicious_lines
     for _ in range(_ROUNDS):
         fixed = fix(_LINE_END.sub("\n", text), unescape_html)
-        composed = fixed if fixed.isascii() else normal_form("NFC", _crowded().sub(r"\1", fixed))
-        lines = composed.split("\n")
+        if not fixed.isascii():
+            fixed = normal_form("NFC", _crowd().sub(r"\1", fixed) if crowded(fixed) else fixed)
+        lines = fixed.split("\n")
         tidy = _BLANK_LINES.sub("\n\n\n", "\n".join(line.rstrip() for line in lines)).strip("\n")
         if tidy == text:
             break
@@ -125,7 +126,7 @@ def _seen(line: str) -> str:
 
 
 @cache
-def _crowded() -> re.Pattern[str]:
+def _crowd() -> re.Pattern[str]:
     # Besides being no text, long rows of marks take NFC quadratic time: 200,000 of them half a minute.
     mark = f"[{re.escape(combining_marks())}]"
     return re.compile(f"({mark}{{{MOST_MARKS}}}){mark}+")

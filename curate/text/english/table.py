@@ -28,7 +28,7 @@ LONGEST = 1024  # bytes of a stretch or token that is remembered: longer ones do
 
 # Bits of a slot's fourth word.
 SIZE = 31  # bytes of the text; 0 for more than 16
-KIND, TOKEN, ONE_TOKEN, TWO_TOKENS, ROW = 5, 1, 2, 3, 4  # three bits; 0: the slot is free
+KIND, TOKEN, ONE_TOKEN, ROW = 5, 1, 2, 4  # three bits; 0: the slot is free
 HEAD = 8  # five bits: bytes of the first token
 LENGTH = 13  # five bits
 SYMBOLS = 18  # two bits
