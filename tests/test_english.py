@@ -3,6 +3,7 @@
 import importlib.util
 import itertools
 import random
+import subprocess
 import sys
 import threading
 import unicodedata
@@ -415,6 +416,32 @@ def test_threads_do_not_meet():
     for thread in threads:
         thread.join()
     assert all(found[name] == wanted for name in range(4))
+
+
+BEGIN_AT_ONCE = """
+import sys, threading
+import pyarrow as pa
+from curate.text.english import find_english
+
+sys.setswitchinterval(1e-6)
+threads, counts = 8, []
+start = threading.Barrier(threads)
+
+def work():
+    text = pa.array(["It's so(so). :) )"] * 2000, pa.large_string())
+    start.wait()
+    counts.append(int(find_english(text).first[-1]))
+
+started = [threading.Thread(target=work) for _ in range(threads)]
+[thread.start() for thread in started]
+[thread.join() for thread in started]
+print(*counts)
+"""
+
+
+def test_threads_of_a_new_process_begin_at_once():
+    found = subprocess.run([sys.executable, "-c", BEGIN_AT_ONCE], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == [str(2000 * len(theirs("It's so(so). :) )")))] * 8
 
 
 @settings(deadline=None, max_examples=150)

@@ -212,9 +212,8 @@ def beside_output(out: Path) -> Path:
 def _recipe(files: list[str], recipe: str, columns: Mapping[str, str], overrides: dict[str, Any]) -> Recipe:
     source = {"files": files, **({"columns": dict(columns)} if columns else {})}
     if recipe.endswith(".toml"):
-        base = load_recipe(
-            recipe, {**overrides, "sources": {SOURCE: source}}
-        ).resolved  # it need not have any
+        there = {**overrides, "sources": {SOURCE: source}}  # it need not have any
+        base = load_recipe(recipe, there).resolved
         data = {**base, "name": NAME, "sources": {SOURCE: source}}
         overrides = {}
     elif recipe in packaged_recipes():

@@ -84,8 +84,11 @@ def cut(text: pa.LargeStringArray, table: Table, entries: int) -> Tokens:
     begun = int(table.facts[NEXT])
     full = table.facts[FULL] = table.facts[FULL] or begun >= _NUMBERS
     passing = _passing(table, min(size, _PASSING) if full else 0)
+    rules = (
+        all_rules()
+    )  # by this name too: of threads that begin at once, each puts its own in the place of the last
     while lacking := walk(
-        all_rules().ctypes.data, table.address(), passing.address(), arrays.ctypes.data, state.ctypes.data,
+        rules.ctypes.data, table.address(), passing.address(), arrays.ctypes.data, state.ctypes.data,
         len(data), offsets, stretch_first, first, counts,
     ):  # fmt: skip
         if lacking > PASSING:
