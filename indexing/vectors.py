@@ -12,7 +12,6 @@ the same speed. PQ: Jegou et al. 2011, doi:10.1109/TPAMI.2010.57; fast scan: And
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,27 +57,6 @@ def load_faiss() -> Any:
     if faiss.cvar.distance_compute_blas_threshold > 10_000:
         faiss.cvar.distance_compute_blas_threshold = 8 * 384
     return faiss
-
-
-def faiss_distributions() -> list[str]:
-    """Installed packages that own the folder `faiss/`; more than one overwrite each other."""
-    known = (
-        "faiss-cpu",
-        "faiss-gpu",
-        "faiss-gpu-cu12",
-        "faiss-gpu-cu11",
-        "faiss-gpu-cuvs",
-        "faiss-cuda",
-        "faiss",
-    )
-    return sorted(name for name in known if _installed(name))
-
-
-def _installed(name: str) -> bool:
-    try:
-        return bool(importlib.metadata.version(name))
-    except importlib.metadata.PackageNotFoundError:
-        return False
 
 
 def build_vectors(path: Path, vectors: Floats, exact_below: int, target: float) -> dict[str, float]:

@@ -15,7 +15,7 @@ import curate.dedup.error
 import curate.dedup.intervals
 import curate.dedup.presets
 from curate.dedup.anchors import anchor_recall, anchors, neighbours
-from curate.dedup.error import in_pairs, pieces_of, planted, planted_strata, recheck
+from curate.dedup.error import in_pairs, pieces_of, planted, planted_strata
 from curate.dedup.intervals import bootstrap, wilson
 from curate.dedup.options import MinhashOptions
 from curate.dedup.plain import plain_shingles, plain_similarity
@@ -294,17 +294,6 @@ def test_plain_sets_say_what_kernels_say(texts, unit, normalization, digits, ngr
     assert counts.tolist() == [len(plain_shingles(text, options)) for text in texts]
     expected = plain_similarity(texts[0], texts[1], options)
     assert similarities(column(texts), np.array([[0, 1]]), options).tolist() == [expected]
-
-
-def test_a_wrong_removal_is_named():
-    words = documents(1, 50, 51)[0]
-    keeper = "".join(words)
-    removed = [keeper.upper(), "".join(words[:-20]), "something else altogether and no more"]
-    found = recheck(removed, [keeper] * 3, ShingleOptions(), 0.8)
-    assert (found.checked, found.wrong, found.least) == (3, (1, 2), 0)
-    right = recheck([keeper] * 1000, [keeper + "!"] * 1000, ShingleOptions(), 0.8)
-    assert right.wrong == ()
-    assert right.low > 0.996
 
 
 @pytest.mark.parametrize("module", [curate.dedup.presets, curate.dedup.intervals, curate.dedup.error])

@@ -104,7 +104,7 @@ def _alike(found: Explanation) -> str:
 
 def _sketched(found: Explanation) -> str:
     """How the pair was found, where sketches found it."""
-    return f" (estimated {found.estimate:.3f}, found by band {found.band + 1})" if found.band >= 0 else ""
+    return f" (estimated {found.estimate:.3f}, found by band {found.band})" if found.band >= 0 else ""
 
 
 def _measured(found: Explanation) -> Table:

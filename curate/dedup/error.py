@@ -28,7 +28,6 @@ from curate.dedup.compare import WHOLE
 from curate.dedup.containment import least_jaccard, may_contain
 from curate.dedup.intervals import wilson
 from curate.dedup.normalize import ALONE_RANGES
-from curate.dedup.plain import plain_similarity
 from curate.dedup.shingles import I64, ShingleOptions
 from curate.dedup.sketch import SketchOptions, estimates, sketch
 from curate.dedup.verify import F64, Measure, similarities
@@ -285,26 +284,3 @@ def _share(name: str, hits: int, trials: int) -> dict[str, float | None]:
     low, high = wilson(hits, trials)
     values = (hits / trials, low, high) if trials else (None, None, None)
     return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
-
-
-@dataclass(frozen=True)
-class Precision:
-    """Removed documents compared once more with their keepers, without any kernel."""
-
-    checked: int
-    wrong: tuple[int, ...]
-    """Numbers of the pairs below the threshold."""
-    least: float
-    """Least similarity."""
-    low: float
-    """Lower end of Wilson's interval at 95 % of the share that is right."""
-
-
-def recheck(
-    removed: Sequence[str], keepers: Sequence[str], options: ShingleOptions, threshold: float
-) -> Precision:
-    """Exact similarities of pairs of texts by plain Python sets: 1,000 that are right say precision >= 0.996."""
-    found = [plain_similarity(a, b, options) for a, b in zip(removed, keepers, strict=True)]
-    wrong = tuple(number for number, similarity in enumerate(found) if similarity < threshold)
-    low, _ = wilson(len(found) - len(wrong), len(found))
-    return Precision(len(found), wrong, min(found, default=1.0), low)
