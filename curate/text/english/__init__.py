@@ -84,9 +84,7 @@ def cut(text: pa.LargeStringArray, table: Table, entries: int) -> Tokens:
     begun = int(table.facts[NEXT])
     full = table.facts[FULL] = table.facts[FULL] or begun >= _NUMBERS
     passing = _passing(table, min(size, _PASSING) if full else 0)
-    rules = (
-        all_rules()
-    )  # by this name too: of threads that begin at once, each puts its own in the place of the last
+    rules = all_rules()  # stays while kernels read it: the cache may come to hold that of another thread
     while lacking := walk(
         rules.ctypes.data, table.address(), passing.address(), arrays.ctypes.data, state.ctypes.data,
         len(data), offsets, stretch_first, first, counts,
