@@ -43,7 +43,7 @@ class SketchIdentity(Options):
     scheme: Literal["fss", "affine32", "legacy", "datatrove"] = Field(
         description="`fss` is curate's (Fast Similarity Sketching), `affine32` and `legacy` are datasketch's"
     )
-    hash: Hash | Literal["curate"] = Field(description="hash of a shingle")
+    hash: Hash | Literal["curate-2"] = Field(description="hash of a shingle")
     slots: int = Field(ge=1, description="numbers in a sketch")
     seed: int = Field(description="of the hash family or of the permutations")
     unit: Unit = Field(default="words", description="what a shingle is made of")
@@ -55,7 +55,7 @@ def own_identity(options: SketchOptions) -> SketchIdentity:
     """Identity of the sketches that `sketch` makes with these options, by this Python."""
     how = f"{options.normalization}-{VERSION}, digits {options.digits}, Unicode {unicodedata.unidata_version}"
     fields = {name: getattr(options, name) for name in ("slots", "seed", "unit", "ngram")}
-    return SketchIdentity(scheme="fss", hash="curate", normalizer=f"curate {how}", **fields)
+    return SketchIdentity(scheme="fss", hash="curate-2", normalizer=f"curate {how}", **fields)
 
 
 def require_same(stored: SketchIdentity, wanted: SketchIdentity) -> None:
@@ -192,7 +192,7 @@ def signatures(spans: Spans, identity: SketchIdentity) -> U32 | U64:
     Raises:
         UsageError: the identity is of curate's own sketches.
     """
-    if identity.scheme == "fss" or identity.hash == "curate":
+    if identity.scheme == "fss" or identity.hash == "curate-2":
         raise UsageError(
             f"A sketch with scheme {identity.scheme!r} and hash {identity.hash!r} is not made of given shingles.",
             hint="Use curate.dedup.sketch.sketch, or an identity of affine32, legacy or datatrove with a peer's hash.",

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curate.dedup.normalize import ALONE, DROPPED, SEPARATOR, fold_table
+from curate.dedup.normalize import ALONE, fold_table
 from curate.dedup.shingles import (
     GOLDEN,
     I64,
@@ -25,14 +25,12 @@ from curate.dedup.shingles import (
     U8,
     U32,
     U64,
-    WORD,
     ShingleOptions,
     hash_seed,
     mix,
-    multibyte,
     read_only,
-    words_bound,
 )
+from curate.dedup.words import words_bound, words_of
 from curate.text.arrow import buffers
 from curate.text.blocks import Int
 from curate.text.jit import inlined, kernel
@@ -75,52 +73,6 @@ class Overlaps:
 
 
 @kernel
-def _word_places(
-    data: U8, start: int, stop: int, table: U32, seed: np.uint64, words: U64, begins: I32, ends: I32
-) -> int:
-    """Hashes of the words of one text as in `shingles`, and their bytes, counted from its start; returns how many.
-
-    The marks and invisible characters that follow a letter belong to its word.
-    """
-    separator, dropped = np.uint32(SEPARATOR), np.uint32(DROPPED)
-    count = 0
-    word = seed
-    inside = False
-    at = start
-    while at < stop:
-        here = at - start
-        if data[at] < 0x80:
-            symbol = table[data[at]]
-            at += 1
-        else:
-            width, symbol = multibyte(data, at, stop, table)
-            at += width
-        if symbol == dropped:
-            if not inside and count and ends[count - 1] == here:
-                ends[count - 1] = at - start
-            continue
-        if separator < symbol < _ALONE:
-            if not inside:
-                begins[count] = here
-                inside = True
-            word = (word ^ np.uint64(symbol)) * WORD
-            continue
-        if inside:
-            words[count], ends[count] = mix(word), here
-            count += 1
-            word = seed
-            inside = False
-        if symbol != separator:
-            words[count] = mix((seed ^ np.uint64(symbol & ~_ALONE)) * WORD)
-            begins[count], ends[count] = here, at - start
-            count += 1
-    if inside:
-        words[count], ends[count] = mix(word), stop - start
-        count += 1
-    return count
-
-
-@kernel
 def _sum_words(words: U64, count: int, sums: U64) -> None:
     """Polynomials of all beginnings of the words, of which `_gram` makes the hash of any run."""
     sums[0] = np.uint64(0)
@@ -146,11 +98,11 @@ def _strings_words(data: U8, offsets: I64, table: U32, seed: np.uint64, longest:
     """The words of all strings, one after the other, and their number in each string."""
     n = len(offsets) - 1
     words = np.empty(words_bound(offsets[n] - offsets[0]) + n, np.uint64)
-    begins, ends = np.empty(words_bound(longest), np.int32), np.empty(words_bound(longest), np.int32)
+    room = np.empty(64, np.uint8)
     counts = np.zeros(n, np.int64)
     total = 0
     for i in range(n):
-        counts[i] = _word_places(data, offsets[i], offsets[i + 1], table, seed, words[total:], begins, ends)
+        counts[i] = words_of(data, offsets[i], offsets[i + 1], table, seed, words[total:], room)
         total += counts[i]
     return words[:total], counts
 
@@ -340,13 +292,14 @@ def _overlaps(
     # Memory that is never written to is never taken: these bounds are far above what texts need.
     words, sums = np.empty(most, np.uint64), np.empty(most + 1, np.uint64)
     begins, ends = np.empty(most, np.int32), np.empty(most, np.int32)
+    room = np.empty(64, np.uint8)
     seen, covered = np.zeros(len(known[0]), np.uint32), np.zeros(len(known[3]), np.uint32)
     marks = (seen, covered, np.zeros(2 * len(sizes) + 1, np.int64))
     counts, shares = np.zeros((n, 3), np.int64), np.zeros(n)
     spans, total = np.empty((1024, 5), np.int64), 0
     for row in range(n):
         start = offsets[row]
-        count = _word_places(data, start, offsets[row + 1], table, seed, words, begins, ends)
+        count = words_of(data, start, offsets[row + 1], table, seed, words, room, begins, ends)
         if total + count // shortest + 1 > len(spans):
             more = np.empty((2 * len(spans) + count // shortest + 1, 5), np.int64)
             more[:total] = spans[:total]

@@ -16,19 +16,19 @@ from curate.dedup.shingles import (
     read_only,
     text_buffers,
     text_hash,
-    words_bound,
-    words_of,
 )
+from curate.dedup.words import words_bound, words_of
 from curate.text.jit import kernel
 
 
 @kernel
 def _hashes(data: U8, ends: I64, table: U32, seeds: U64, longest: int) -> U64:
     words = np.empty(words_bound(longest), np.uint64)
+    room = np.empty(64, np.uint8)
     out = np.empty((len(ends) - 1, len(seeds)), np.uint64)
     for i in range(len(ends) - 1):
         for s in range(len(seeds)):
-            count = words_of(data, ends[i], ends[i + 1], table, seeds[s], words)
+            count = words_of(data, ends[i], ends[i + 1], table, seeds[s], words, room)
             out[i, s] = text_hash(words, count)
     return out
 

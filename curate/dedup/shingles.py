@@ -21,31 +21,22 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from curate.dedup.normalize import (
-    ALONE,
-    DIGIT,
-    DROPPED,
-    IDEOGRAPHS_END,
-    SEPARATOR,
-    TABLE_SIZE,
-    Digits,
-    Normalization,
-    Unit,
-    fold_table,
-)
+from curate.dedup.normalize import ALONE, DIGIT, DROPPED, SEPARATOR, Digits, Normalization, Unit, fold_table
+from curate.dedup.words import multibyte, words_bound, words_of
 from curate.engine.stage import Options
-from curate.text.jit import kernel
+from curate.text.jit import inlined, kernel
 
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 
-WORD = np.uint64(0x9FB21C651E98DF25)  # odd multipliers: of a word's characters,
+WORD = np.uint64(0x9FB21C651E98DF25)  # odd multipliers: of a character,
 POLYNOMIAL = np.uint64(0xD6E8FEB86659FD93)  # of the words in a shingle,
 _TEXT = np.uint64(0xA0761D6478BD642F)  # of the words in a text
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _ALONE = np.uint32(ALONE)
+_SMALL = 1 << 15  # places of a table that the nearest cache of a core holds, or the next one
 
 
 class ShingleOptions(Options):
@@ -95,60 +86,6 @@ def mix(x: np.uint64) -> np.uint64:
 def nonzero(x: np.uint64) -> np.uint64:
     """`x`, or 1 for 0, which stands for an empty place in tables."""
     return x if x != np.uint64(0) else np.uint64(1)
-
-
-@kernel
-def multibyte(data: U8, at: int, stop: int, table: U32) -> tuple[int, np.uint32]:
-    """Length in bytes and symbol of the character at `at` whose first byte is not ASCII."""
-    byte = np.int64(data[at])
-    width = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-    if at + width > stop:  # a character cut off, which valid UTF-8 has not
-        return stop - at, np.uint32(SEPARATOR)
-    code = byte & (0x7F >> width)
-    for i in range(1, width):
-        code = code << 6 | np.int64(data[at + i]) & 0x3F
-    if code < TABLE_SIZE:
-        return width, table[code]
-    if code < IDEOGRAPHS_END:
-        return width, np.uint32(code) | _ALONE
-    # Above the ideographs: tags and variation selectors, which show nothing, and private use.
-    return width, np.uint32(DROPPED) if code >> 16 == 0xE else np.uint32(SEPARATOR)
-
-
-@kernel
-def words_of(data: U8, start: int, stop: int, table: U32, seed: np.uint64, out: U64) -> int:
-    """Hashes of the words of one text into `out`; returns how many."""
-    separator, digit, dropped = np.uint32(SEPARATOR), np.uint32(DIGIT), np.uint32(DROPPED)
-    count = 0
-    word = seed
-    previous = separator  # the symbol before, in the word that is open
-    at = start
-    while at < stop:
-        if data[at] < 0x80:
-            symbol = table[data[at]]
-            at += 1
-        else:
-            width, symbol = multibyte(data, at, stop, table)
-            at += width
-        if symbol == dropped:
-            continue
-        if separator < symbol < _ALONE:
-            if symbol != digit or previous != digit:
-                word = (word ^ np.uint64(symbol)) * WORD
-            previous = symbol
-            continue
-        if previous != separator:
-            out[count] = mix(word)
-            count += 1
-            word = seed
-            previous = separator
-        if symbol != separator:
-            out[count] = mix((seed ^ np.uint64(symbol & ~_ALONE)) * WORD)
-            count += 1
-    if previous != separator:
-        out[count] = mix(word)
-        count += 1
-    return count
 
 
 @kernel
@@ -206,7 +143,7 @@ def _roll(words: U64, count: int, ngram: int) -> int:
     return count - length + 1
 
 
-@kernel
+@inlined
 def insert(table: U64, mask: np.uint64, value: np.uint64) -> bool:
     """Put `value` into an open-addressing table (0 is empty); whether it was not there before."""
     place = value >> np.uint64(20) & mask
@@ -220,9 +157,9 @@ def insert(table: U64, mask: np.uint64, value: np.uint64) -> bool:
 
 @kernel
 def table_size(count: int) -> int:
-    """Places of a table for `count` values: a power of two, at most half full."""
+    """Places of a table for `count` values: a power of two, at most half full, a small one a quarter."""
     size = 16
-    while size < 2 * count:
+    while size < 2 * count or (size < 4 * count and size < _SMALL):
         size *= 2
     return size
 
@@ -238,15 +175,17 @@ def distinct_shingles(
     seed: np.uint64,
     out: U64,
     seen: U64,
+    room: U8,
 ) -> tuple[int, np.uint64]:
     """The distinct shingles of one text into `out`, in order of appearance; their number and the text's hash.
 
-    `out` holds `units_bound` values of the text's bytes, `seen` `table_size` of that; neither need be clean.
+    `out` holds `units_bound` values of the text's bytes, `seen` `table_size` of that, `room`
+    64 bytes; none need be clean.
     """
     if characters:
         count = _characters(data, start, stop, table, seed, out)
     else:
-        count = words_of(data, start, stop, table, seed, out)
+        count = words_of(data, start, stop, table, seed, out, room)
     whole = text_hash(out, count)
     count = _roll(out, count, ngram)
     size = table_size(count)
@@ -257,12 +196,6 @@ def distinct_shingles(
             out[distinct] = out[i]
             distinct += 1
     return distinct, whole
-
-
-@kernel
-def words_bound(length: int) -> int:
-    """Most words that so many bytes can hold: a letter and a separator each."""
-    return length // 2 + 1
 
 
 @kernel
@@ -279,11 +212,12 @@ def _sets(
     # Memory that is never written to is never taken: these bounds are far above what texts need.
     values = np.empty(units_bound(ends[n] - ends[0], characters) + n, np.uint64)
     seen = np.empty(table_size(units_bound(longest, characters)), np.uint64)
+    room = np.empty(64, np.uint8)
     offsets = np.zeros(n + 1, np.int64)
     for i in range(n):
         at = offsets[i]
         count, _ = distinct_shingles(
-            data, ends[i], ends[i + 1], table, ngram, characters, seed, values[at:], seen
+            data, ends[i], ends[i + 1], table, ngram, characters, seed, values[at:], seen, room
         )
         offsets[i + 1] = at + count
     return values[: offsets[n]], offsets

@@ -24,17 +24,17 @@ from curate.dedup.shingles import (
     ShingleOptions,
     distinct_shingles,
     hash_seed,
-    mix,
     read_only,
     symbols,
     table_size,
     text_buffers,
     units_bound,
 )
-from curate.text.jit import kernel
+from curate.text.jit import inlined, kernel
+from curate.text.memory import fold
 
 EMPTY = np.uint32(0xFFFFFFFF)  # every slot of a text without a word; no other slot has this value
-_ROUND = np.uint64(0x9E3779B97F4A7C15)
+_ROUND, _KEY = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
 
 
 class SketchOptions(ShingleOptions):
@@ -67,6 +67,27 @@ class Sketches:
     """(n,) hash of the sequence of normalised words; 0 where there is none, which says nothing."""
 
 
+@inlined
+def _again(x: np.uint64) -> np.uint64:
+    """Another hash of a hash (wyrand: Wang Yi's wyhash)."""
+    hashed: np.uint64 = fold(x, x ^ _KEY)
+    return hashed
+
+
+@inlined
+def _put(slots: U32, slot: np.uint64, number: np.uint32) -> None:
+    """Without a branch, which nobody could foresee."""
+    slots[slot] = min(slots[slot], number)
+
+
+@kernel
+def _empty(slots: U32) -> int:
+    empty = 0
+    for slot in range(len(slots)):
+        empty += slots[slot] == EMPTY
+    return empty
+
+
 @kernel
 def _fill(slots: U32, values: U64, count: int) -> None:
     """Sketch one set of hashes. A slot's number holds, from the top: the round, then bits of the hash.
@@ -82,24 +103,15 @@ def _fill(slots: U32, values: U64, count: int) -> None:
         width -= 1
     shift = np.uint64(64 - width)
     slots[:] = EMPTY
-    empty = size
     for i in range(count):
-        slot = values[i] & mask
-        number = np.uint32(values[i] >> np.uint64(33))
-        if number < slots[slot]:
-            empty -= slots[slot] == EMPTY
-            slots[slot] = number
-    later = 1
+        _put(slots, values[i] & mask, np.uint32(values[i] >> np.uint64(33)))
+    empty, later = _empty(slots), 1
     while empty > 0 and later < size:
-        base = np.uint64(size + later - 1) << np.uint64(width)
+        base, salt = np.uint64(size + later - 1) << np.uint64(width), np.uint64(later) * _ROUND
         for i in range(count):
-            x = mix(values[i] + np.uint64(later) * _ROUND)
-            slot = x & mask
-            number = np.uint32(base | x >> shift)
-            if number < slots[slot]:
-                empty -= slots[slot] == EMPTY
-                slots[slot] = number
-        later += 1
+            x = _again(values[i] + salt)
+            _put(slots, x & mask, np.uint32(base | x >> shift))
+        empty, later = _empty(slots), later + 1
     if empty > 0:
         _fill_last(slots, values, count, np.uint64(2 * size - 1) << np.uint64(width), shift)
 
@@ -112,7 +124,7 @@ def _fill_last(slots: U32, values: U64, count: int, base: np.uint64, shift: np.u
         if slots[slot] != EMPTY:
             continue
         for i in range(count):
-            x = mix(values[i] + np.uint64(size + slot) * _ROUND)
+            x = _again(values[i] + np.uint64(size + slot) * _ROUND)
             number = min(np.uint32(base | x >> shift), EMPTY - np.uint32(1))
             slots[slot] = min(slots[slot], number)
 
@@ -124,12 +136,13 @@ def _sketch(
     n = len(ends) - 1
     values = np.empty(units_bound(longest, characters), np.uint64)
     seen = np.empty(table_size(units_bound(longest, characters)), np.uint64)
+    room = np.empty(64, np.uint8)
     slots = np.empty((n, size), np.uint32)
     shingles = np.empty(n, np.int32)
     hashes = np.empty(n, np.uint64)
     for i in range(n):
         count, text_hash = distinct_shingles(
-            data, ends[i], ends[i + 1], table, ngram, characters, seed, values, seen
+            data, ends[i], ends[i + 1], table, ngram, characters, seed, values, seen, room
         )
         shingles[i] = count
         hashes[i] = text_hash

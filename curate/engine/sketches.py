@@ -25,7 +25,7 @@ from curate.engine.alike import Comparing
 from curate.lake.content import Content
 from curate.lake.digest import digest_json, key_lanes
 
-SKETCH_VERSION = 1  # goes up when sketches or shingles of the same text change
+SKETCH_VERSION = 2  # goes up when sketches or shingles of the same text change
 INDEX = "bands"
 TOLD_SECONDS = 2.0  # a search that is predicted to take longer is told of before it starts
 
