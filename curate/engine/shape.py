@@ -22,6 +22,7 @@ from curate.engine.checks import anonymize_steps
 from curate.engine.fetch import Fetches, standing_pages
 from curate.engine.inputs import Inputs, groups
 from curate.engine.session import Session
+from curate.engine.shaped import TEXTS
 from curate.engine.shard import write_plan
 from curate.engine.standing import id_ranges, range_of
 from curate.engine.typed import Types
@@ -140,6 +141,7 @@ class Shape:
         typed = {"types": "" if types is None else str(form)}
         for _, result in self._mapped("curate.engine.shaped:rows_task", typed):
             yield Path(result["file"])
+        TEXTS.release()  # which this process has if it is its own worker
 
     def _mapped(self, function: str, more: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """(task, result) of all parts, in their order; objects of a store are here while it is their turn."""

@@ -51,9 +51,8 @@ def rows_task(task: dict[str, Any]) -> dict[str, Any]:
     rows, redact = read_rows(task), _redact(task["redact"])
 
     def batches() -> Iterator[Rows]:
-        texts = _Texts()
         for part in task["parts"]:
-            yield from _batches(_of_part(rows, part, task), part, task, texts, redact)
+            yield from _batches(_of_part(rows, part, task), part, task, redact)
 
     if task["types"]:
         types = Types.of_bytes(Path(task["types"]).read_bytes())
@@ -105,7 +104,7 @@ def _opened(part: dict[str, Any]) -> Slice:
 
 
 def _batches(
-    rows: pl.DataFrame, part: dict[str, Any], task: dict[str, Any], texts: _Texts, redact: Redact | None
+    rows: pl.DataFrame, part: dict[str, Any], task: dict[str, Any], redact: Redact | None
 ) -> Iterator[Rows]:
     """Rows with their final text: dicts of JSON and of documents that are files, else record batches."""
     if part["slice"] is None:
@@ -118,9 +117,9 @@ def _batches(
         first = int(np.searchsorted(wanted, ordinals[0]))
         places = rows[np.searchsorted(wanted[first:], ordinals) + first]
         if isinstance(batch, list):
-            made: Rows = _with_texts(batch, column, partial(texts.take, places), redact)
+            made: Rows = _with_texts(batch, column, partial(TEXTS.take, places), redact)
         else:
-            made = _with_text_column(batch, column, texts.take(places), redact)
+            made = _with_text_column(batch, column, TEXTS.take(places), redact)
         yield _with_added(made, places.select(task["add"]), piece)
 
 
@@ -157,6 +156,10 @@ class _Texts:
         back = np.argsort(np.concatenate(order), kind="stable")
         return pa.concat_arrays(parts).take(pa.array(back))
 
+    def release(self) -> None:
+        """Hold none any more."""
+        self._open.clear()
+
     def _texts(self, file: str) -> pa.LargeStringArray:
         if file not in self._open:
             table = pq.read_table(file, columns=["text"])
@@ -165,6 +168,9 @@ class _Texts:
         while len(self._open) > 1 and sum(texts.nbytes for texts in self._open.values()) > _OPEN_BYTES:
             self._open.popitem(last=False)
         return self._open[file]
+
+
+TEXTS = _Texts()  # of this process: the next task asks for the same files
 
 
 def _taken(texts: pa.LargeStringArray, places: Ordinals) -> pa.LargeStringArray:
