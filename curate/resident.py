@@ -11,10 +11,10 @@ from pathlib import Path
 # Read when Polars and Arrow are loaded: their own allocators keep what is freed until memory is short.
 _ALLOCATORS = {"_RJEM_MALLOC_CONF": "muzzy_decay_ms:0", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 # mallopt(3). glibc learns from the first large array that is freed to keep the next for itself, without a bound and in
-# several arenas. What runs kernels, whose arrays are of some megabytes and live for a moment, gives back larger ones only:
-# with bounds of 1 MB a sixth of a clean's processor time went into pages that were given back and asked for again.
+# several arenas. Columns of a part are of some megabytes and live for a moment, those of kernels are larger: with bounds
+# of 1 MB a sixth of a clean's processor time went into pages that were given back and asked for again.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
-_LITTLE = {_TRIM_THRESHOLD: 1 << 20, _MMAP_THRESHOLD: 1 << 20, _ARENA_MAX: 1}
+_LITTLE = {_TRIM_THRESHOLD: 8 << 20, _MMAP_THRESHOLD: 4 << 20, _ARENA_MAX: 1}
 _FOR_KERNELS = {_TRIM_THRESHOLD: 32 << 20, _MMAP_THRESHOLD: 16 << 20, _ARENA_MAX: 1}
 
 

@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -124,11 +125,13 @@ def clean_by(
 
         def write(session: Session) -> None:
             head = session.lake.head()
-            shape = Shape(session, head, add)
-            write_rows(output, shape.types, shape.batches())
-            if not output.stdout:
-                _write_dropped(session, head, written, beside / "dropped.parquet")
-                _write_measurements(session, head, beside / "measurements.parquet")
+            with ThreadPoolExecutor(1) as thread:
+                if not output.stdout:
+                    told = thread.submit(_write_told, session, head, written, beside)
+                shape = Shape(session, head, add)
+                write_rows(output, shape.types, shape.files)
+                if not output.stdout:
+                    told.result()
 
         report = run_tables(
             plan, beside / "lake", limit=limit, workers=workers, memory=read_memory(memory), progress=progress,
@@ -222,6 +225,12 @@ def _recipe(files: list[str], recipe: str, columns: Mapping[str, str], overrides
         raise RecipeError(f'There is no recipe "{recipe}".', hint=did_you_mean(recipe, packaged_recipes()))
     documents = {key: value for key, value in data.items() if key not in {"index", "tokens", "exports"}}
     return build_recipe(documents, {**overrides, "index": False})
+
+
+def _write_told(session: Session, head: Head, written: Sequence[str], beside: Path) -> None:
+    """What is told beside the result."""
+    _write_dropped(session, head, written, beside / "dropped.parquet")
+    _write_measurements(session, head, beside / "measurements.parquet")
 
 
 def _write_dropped(session: Session, head: Head, written: Sequence[str], out: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from curate.engine.session import Session
@@ -71,9 +71,8 @@ class Inputs:
                 total -= copy.stat().st_size
                 copy.unlink()
 
-    @contextmanager
-    def opened(self, place: str, etag: str) -> Iterator[Slice]:
-        """A file as one slice, while the block runs.
+    def opened(self, place: str, etag: str) -> Slice:
+        """A file as one slice.
 
         Raises:
             SourceError: it is another than the one that was read.
@@ -81,11 +80,16 @@ class Inputs:
         try:
             file = self.file(place, etag)
         except OSError as error:
-            raise SourceError(
-                f"{place} changed while it was cleaned ({error.strerror or error}).",
-                hint="Run the same command again: it reads the file anew.",
-            ) from None
-        yield Slice(str(file), kind_of(file) or "", url=place if is_url(place) else "")
+            raise changed_error(place, error.strerror or str(error)) from None
+        return Slice(str(file), kind_of(file) or "", url=place if is_url(place) else "")
+
+
+def changed_error(place: str, cause: str) -> SourceError:
+    """What is told of a file that is not what was looked at any more."""
+    return SourceError(
+        f"{place} changed while it was cleaned ({cause}).",
+        hint="Run the same command again: it reads the file anew.",
+    )
 
 
 def _size(etag: str) -> int:

@@ -7,6 +7,7 @@ no code with the kernels. It is measured again when the options change, or the c
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,11 @@ def near_error(
     texts = _texts(
         near, _of_digests(rows, to_plant, drawn.get_column("text_digest"), gone["one"], gone["two"])
     )
+    with ThreadPoolExecutor(1) as thread:  # planting waits for nobody, and the workers compare meanwhile
+        planted = thread.submit(
+            _planted, near, texts.join(to_plant.to_frame(), on="text_digest", how="semi"), count
+        )
+        real = _real(near, distinct, drawn, texts, rows, verdicts) if len(drawn) else []
     looked, wrong = _looked_again(near, gone, texts)
     return NearError(
         step=step,
@@ -62,9 +68,9 @@ def near_error(
         wanted=options.recall,
         longer=_longer(near),
         curve=[(one, _promised(near, one)) for one in SIMILARITIES],
-        planted=_planted(near, texts.join(to_plant.to_frame(), on="text_digest", how="semi"), count),
+        planted=planted.result(),
         anchors=len(drawn),
-        real=_real(near, distinct, drawn, texts, rows, verdicts) if len(drawn) else [],
+        real=real,
         looked_again=looked,
         wrong=wrong,
     )

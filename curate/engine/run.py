@@ -89,7 +89,7 @@ def run_tables(
             if session.report.blocked():
                 break
         if then is not None and not session.report.blocked():
-            session.workers.rest()
+            session.workers.rest()  # they hold the kernels of all tables
             then(session)
     session.report.seconds = time.perf_counter() - begun
     return session.report

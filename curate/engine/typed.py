@@ -10,6 +10,7 @@ from pydantic_core import to_json
 from curate.sources.rows import Rows
 
 _MIXED = None  # the type of a column whose values have no common one: they are written as JSON
+_IS_MIXED = b"mixed"
 # Parquet is written from these, and not every reader knows views.
 _VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 
@@ -34,6 +35,30 @@ class Types:
         """Columns of JSON rows."""
         for name in dict.fromkeys(name for row in rows for name in row):
             self._see(name, _type_of([row.get(name) for row in rows]))
+
+    def see(self, other: Types) -> None:
+        """Columns that others saw."""
+        if not self._types:
+            self._metadata = other._metadata
+        for name, kind in other._types.items():
+            self._see(name, kind)
+
+    def to_bytes(self) -> bytes:
+        """For another process."""
+        fields = [
+            pa.field(name, pa.null() if kind is _MIXED else kind, metadata={_IS_MIXED: str(kind is _MIXED)})
+            for name, kind in self._types.items()
+        ]
+        return bytes(pa.schema(fields, self._metadata or None).serialize())
+
+    @classmethod
+    def of_bytes(cls, data: bytes) -> Types:
+        """What `to_bytes` gave."""
+        types, schema = cls(), pa.ipc.read_schema(pa.py_buffer(data))
+        types._metadata = dict(schema.metadata or {})
+        for field in schema:
+            types._types[field.name] = _MIXED if field.metadata[_IS_MIXED] == b"True" else field.type
+        return types
 
     def _see(self, name: str, kind: pa.DataType | None) -> None:
         known = self._types.get(name, kind)

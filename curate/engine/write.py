@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import polars as pl
 import pyarrow as pa
@@ -28,6 +28,9 @@ STDOUT = "-"
 _GROUP_BYTES = 64 * 2**20  # of rows that make a row group
 _GROUP_ROWS = 5_000
 _PIECE_ROWS = 500  # that are written at once to a shard
+_LINES_BYTES = 1 << 20  # of lines that are read at once
+
+_Rows: TypeAlias = pa.RecordBatch | list[bytes]
 
 
 @dataclass(frozen=True)
@@ -109,31 +112,49 @@ def read_size(size: str, example: str = "--shard-size 512MB") -> int:
     return int(float(match[1]) * units[(match[2] or "").lower()]) if size and match else 0
 
 
-def write_rows(output: Output, types: Callable[[], Types], batches: Iterator[Rows]) -> int:
-    """Write batches of rows; returns how many rows. No row makes an empty file.
+def write_rows(
+    output: Output, types: Callable[[], Types], files: Callable[[Types | None], Iterator[Path]]
+) -> int:
+    """Write rows to where they go; returns how many. No row makes an empty file.
 
-    `types` is asked where the format has columns. Files are written under hidden names and moved to their
-    own when all are done; a folder is moved as a whole.
+    `types` is asked where the format has columns, and `files` made by them gives the rows: a stream of record batches
+    in each, or, without types, lines of JSON. Files are written under hidden names and moved to their own when all
+    are done; a folder is moved as a whole.
     """
     form = types() if output.typed else None
+    batches = _read(files(form), typed=output.typed)
     if output.stdout:
         return _to_stdout(batches)
     hidden = output.path.with_name(f".{output.path.name}.{uuid.uuid4().hex[:8]}.tmp")
     hidden.mkdir()
     try:
-        rows = _write_files(output, hidden, form, batches)
+        rows = _write_files(output, hidden, form.schema if form else None, batches)
         _publish(output, hidden)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
     return rows
 
 
-def _to_stdout(batches: Iterator[Rows]) -> int:
+def _read(files: Iterator[Path], *, typed: bool) -> Iterator[_Rows]:
+    """The rows of files, which are deleted when they are read."""
+    for file in files:
+        if typed:
+            with pa.OSFile(str(file)) as source, pa.ipc.open_stream(source) as batches:
+                yield from batches
+        else:
+            with file.open("rb") as lines:
+                while some := lines.readlines(_LINES_BYTES):
+                    yield some
+        file.unlink()
+
+
+def _to_stdout(batches: Iterator[_Rows]) -> int:
     """Lines on stdout; where nobody reads any more (`| head`) the rest is not written."""
     rows = 0
     try:
         for batch in batches:
-            sys.stdout.buffer.writelines(_lines(batch))
+            assert isinstance(batch, list)
+            sys.stdout.buffer.writelines(batch)
             rows += len(batch)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
@@ -142,15 +163,15 @@ def _to_stdout(batches: Iterator[Rows]) -> int:
     return rows
 
 
-def _write_files(output: Output, folder: Path, types: Types | None, batches: Iterator[Rows]) -> int:
+def _write_files(output: Output, folder: Path, schema: pa.Schema | None, batches: Iterator[_Rows]) -> int:
     rows = number = 0
-    file = _open(output, folder / output.shard(0), types)
+    file = _open(output, folder / output.shard(0), schema)
     try:
         for batch in _pieces(batches) if output.shard_bytes else batches:
             if output.shard_bytes and file.bytes() >= output.shard_bytes:
                 file.close()
                 number += 1
-                file = _open(output, folder / output.shard(number), types)
+                file = _open(output, folder / output.shard(number), schema)
             file.write(batch)
             rows += len(batch)
     finally:
@@ -158,7 +179,7 @@ def _write_files(output: Output, folder: Path, types: Types | None, batches: Ite
     return rows
 
 
-def _pieces(batches: Iterator[Rows]) -> Iterator[Rows]:
+def _pieces(batches: Iterator[_Rows]) -> Iterator[_Rows]:
     """Batches of so few rows that a shard ends near its size."""
     for batch in batches:
         for start in range(0, len(batch), _PIECE_ROWS):
@@ -186,19 +207,19 @@ def _publish(output: Output, hidden: Path) -> None:
 
 
 class _TextFile:
-    """Lines or CSV, compressed as the name says."""
+    """Lines or (with columns) CSV, compressed as the name says."""
 
-    def __init__(self, path: Path, types: Types | None, compression: str | None) -> None:
-        self._types, self._first = types, True
+    def __init__(self, path: Path, schema: pa.Schema | None, compression: str | None) -> None:
+        self._schema, self._first = schema, True
         self._raw = path.open("wb")
         self._out: Any = pa.CompressedOutputStream(self._raw, compression) if compression else self._raw
 
-    def write(self, rows: Rows) -> None:
-        if self._types is None:
-            for line in _lines(rows):
-                self._out.write(line)
+    def write(self, rows: _Rows) -> None:
+        if isinstance(rows, pa.RecordBatch):
+            self._out.write(_csv(rows, header=self._first))
         else:
-            self._out.write(_csv(self._types.batch(rows), header=self._first))
+            for line in rows:
+                self._out.write(line)
         self._first = False
 
     def bytes(self) -> int:
@@ -206,8 +227,8 @@ class _TextFile:
         return self._raw.tell()
 
     def close(self) -> None:
-        if self._types is not None and self._first:
-            self._out.write(_csv(pa.RecordBatch.from_pylist([], self._types.schema), header=True))
+        if self._schema is not None and self._first:
+            self._out.write(_csv(pa.RecordBatch.from_pylist([], self._schema), header=True))
         self._out.close()
         self._raw.close()
 
@@ -215,16 +236,15 @@ class _TextFile:
 class _ParquetFile:
     """Row groups of a few thousand rows or 64 MB."""
 
-    def __init__(self, path: Path, types: Types, group_bytes: int) -> None:
-        self._types, self._raw, self._group_bytes = types, path.open("wb"), group_bytes
-        schema = (
-            types.schema if len(types.schema) else pa.schema([("id", pa.string()), ("text", pa.string())])
-        )
+    def __init__(self, path: Path, schema: pa.Schema, group_bytes: int) -> None:
+        self._raw, self._group_bytes = path.open("wb"), group_bytes
+        if not len(schema):
+            schema = pa.schema([("id", pa.string()), ("text", pa.string())])
         self._writer = pq.ParquetWriter(self._raw, schema, compression="zstd", compression_level=3)
         self._waiting: list[pa.RecordBatch] = []
 
-    def write(self, rows: Rows) -> None:
-        self._waiting.append(self._types.batch(rows))
+    def write(self, rows: _Rows) -> None:
+        self._waiting.append(rows)
         size = sum(batch.nbytes for batch in self._waiting)
         if size >= self._group_bytes or sum(map(len, self._waiting)) >= _GROUP_ROWS:
             self._flush()
@@ -243,14 +263,13 @@ class _ParquetFile:
         self._raw.close()
 
 
-def _open(output: Output, path: Path, types: Types | None) -> _TextFile | _ParquetFile:
+def _open(output: Output, path: Path, schema: pa.Schema | None) -> _TextFile | _ParquetFile:
     if output.suffix == ".parquet":
-        assert types is not None
-        return _ParquetFile(path, types, min(_GROUP_BYTES, output.shard_bytes or _GROUP_BYTES))
-    return _TextFile(path, types, {"gz": "gzip", "zst": "zstd"}.get(output.suffix.rsplit(".", 1)[-1]))
+        return _ParquetFile(path, schema, min(_GROUP_BYTES, output.shard_bytes or _GROUP_BYTES))
+    return _TextFile(path, schema, {"gz": "gzip", "zst": "zstd"}.get(output.suffix.rsplit(".", 1)[-1]))
 
 
-def _lines(rows: Rows) -> Iterator[bytes]:
+def json_lines(rows: Rows) -> Iterator[bytes]:
     """Rows as JSON lines, piece by piece: binary as base64, times as ISO 8601, decimals as strings."""
     if isinstance(rows, pa.RecordBatch):
         rows = plain_times(rows).to_pylist(maps_as_pydicts="lossy")

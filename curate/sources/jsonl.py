@@ -52,14 +52,15 @@ def split(path: Path, target_bytes: int) -> list[Slice]:
         return [Slice(str(path), "jsonl")]
     slices: list[Slice] = []
     start = first = position = lines = 0
-    with path.open("rb") as file:
-        while block := file.read(min(_BLOCK, max(1, target_bytes // 4))):
-            if position + len(block) - start >= target_bytes and (end := block.rfind(b"\n") + 1):
-                head = block[:end].count(b"\n")
+    block = bytearray(min(_BLOCK, max(1, target_bytes // 4)))
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(block):
+            if position + size - start >= target_bytes and (end := block.rfind(b"\n", 0, size) + 1):
+                head = block.count(b"\n", 0, end)
                 slices.append(Slice(str(path), "jsonl", start, position + end, first))
                 start, first = position + end, lines + head
-            lines += block.count(b"\n")
-            position += len(block)
+            lines += block.count(b"\n", 0, size)
+            position += size
     if start < position or not slices:
         slices.append(Slice(str(path), "jsonl", start, position, first))
     return slices

@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*')
+# A string, with the colon after it if it is a key, or a number.
+_TOKEN = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"(\s{0,7}:)?|(-?[0-9][0-9.eE+-]*)')
 _APART = "\0"  # no detector reads across it
 _WORD_BREAK = re.compile(r"[_\-. ]+|(?<=[a-z])(?=[A-Z])")
 
@@ -39,23 +40,33 @@ def pieces(text: str) -> list[Piece] | None:
         return None
     found, prefix = [], ""
     for match in _TOKEN.finditer(text):
-        token = match.group()
-        if token[0] == '"':
-            # A lone surrogate is valid JSON, but no text.
-            value = json.loads(token).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        elif token.isdigit():
-            value = token
+        value, colon, number = match.groups()
+        if number is None:
+            if "\\" in value:
+                value = _unescaped(value)
+        elif number.isdigit():
+            value = number
         else:
             continue
-        is_key = text[match.end() : match.end() + 8].lstrip().startswith(":")
         value = value.replace(_APART, " ")
         inner = pieces(value) if value[:1] in ("[", "{") else None
-        found.append(Piece(match.start(), match.end(), "" if is_key else prefix, value, inner))
-        if is_key:
-            words = _WORD_BREAK.sub(" ", value)
-            # Words only, so that the prefix itself never changes.
-            prefix = f"{words}: " if words.replace(" ", "").isalpha() and len(words) < 32 else ""
+        end = match.end() if colon is None else match.start(2)
+        found.append(Piece(match.start(), end, "" if colon else prefix, value, inner))
+        if colon:
+            prefix = _prefix(value)
     return found
+
+
+def _unescaped(literal: str) -> str:
+    """The string of a literal without its quotes; a lone surrogate is valid JSON, but no text."""
+    value: str = json.loads(f'"{literal}"')
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _prefix(key: str) -> str:
+    """The words of a key before its value; words only, so that the prefix itself never changes."""
+    words = _WORD_BREAK.sub(" ", key)
+    return f"{words}: " if words.replace(" ", "").isalpha() and len(words) < 32 else ""
 
 
 def joined(found: list[Piece]) -> str:
