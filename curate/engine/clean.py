@@ -125,13 +125,15 @@ def clean_by(
 
         def write(session: Session) -> None:
             head = session.lake.head()
-            with ThreadPoolExecutor(1) as thread:
-                if not output.stdout:
-                    told = thread.submit(_write_told, session, head, written, beside)
-                shape = Shape(session, head, add)
+            shape = Shape(session, head, add)
+            if output.stdout:
                 write_rows(output, shape.types, shape.files)
-                if not output.stdout:
-                    told.result()
+                return
+            with ThreadPoolExecutor(1) as thread:  # while the workers make the rows
+                told = thread.submit(_write_told, session, head, written)
+                write_rows(output, shape.types, shape.files)
+                for file in told.result():
+                    file.replace(beside / file.name)
 
         report = run_tables(
             plan, beside / "lake", limit=limit, workers=workers, memory=read_memory(memory), progress=progress,
@@ -227,10 +229,12 @@ def _recipe(files: list[str], recipe: str, columns: Mapping[str, str], overrides
     return build_recipe(documents, {**overrides, "index": False})
 
 
-def _write_told(session: Session, head: Head, written: Sequence[str], beside: Path) -> None:
-    """What is told beside the result."""
-    _write_dropped(session, head, written, beside / "dropped.parquet")
-    _write_measurements(session, head, beside / "measurements.parquet")
+def _write_told(session: Session, head: Head, written: Sequence[str]) -> list[Path]:
+    """What is told beside the result, in files that are moved there when the result is."""
+    dropped, measurements = session.work / "dropped.parquet", session.work / "measurements.parquet"
+    _write_dropped(session, head, written, dropped)
+    _write_measurements(session, head, measurements)
+    return [dropped, measurements]
 
 
 def _write_dropped(session: Session, head: Head, written: Sequence[str], out: Path) -> None:
