@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.engine.clean import clean
+from curate.sources.files import split
 from schemas.errors import SourceError
 from tests.lakes import documents, run, text, write_jsonl
 
@@ -170,6 +171,26 @@ def test_order_is_that_of_the_input(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+def test_slices_of_a_file_come_together(tmp_path, monkeypatch, suffix):
+    """A column that only late rows have, and the order of rows, though each slice is made by itself."""
+    from curate.engine import shape
+
+    rows = [{"text": text(n), "n": n, **({"late": [n]} if n > 50 else {})} for n in range(60)]
+    write_jsonl(tmp_path / "in.jsonl", rows)
+    pieces = []
+    monkeypatch.setattr(shape, "split", lambda path: pieces.append(split(path, 2_000)) or pieces[-1])
+    cleaned(tmp_path / "in.jsonl", tmp_path / f"kept{suffix}", add=["weight"])
+    assert len(pieces[0]) > 3
+    if suffix == ".jsonl":
+        assert lines(tmp_path / "kept.jsonl") == [{**row, "weight": 1.0} for row in rows]
+        return
+    kept = pq.read_table(tmp_path / "kept.parquet")
+    assert kept.column_names == ["text", "n", "late", "weight"]
+    assert kept.column("late").to_pylist() == [row.get("late") for row in rows]
+    assert kept.column("n").to_pylist() == list(range(60))
+
+
 def test_strings_of_other_columns_are_redacted_and_their_neighbours_are_not(tmp_path):
     schema = pa.schema(
         [
