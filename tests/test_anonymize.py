@@ -324,7 +324,7 @@ JSON = st.recursive(
 def test_any_json_stays_json(value, ascii_only):
     text = json.dumps(value, ensure_ascii=ascii_only)
     after = json.loads(redact_strings(pa.array([text]), DEFAULT)[0].as_py())
-    if "@" not in text:
+    if "@" not in text and "::" not in text:  # `2000::` is an address
         assert after == json.loads(text)
     assert "a@b.org" not in json.dumps(after)
 
